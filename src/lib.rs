@@ -1,0 +1,2 @@
+//! nines: receives Prometheus remote write, keeps every sample, answers PromQL.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The `nines` program.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! The store of nines: write-ahead log, head, columnar blocks, label index. Synchronous; knows nothing
+//! of HTTP, PromQL, YAML or the wire.
+#![deny(unsafe_code)]
+
+mod append;
+pub mod codec;
+mod error;
+pub mod model;
+
+pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
+pub use error::{Corruption, Error, ErrorKind, Result};

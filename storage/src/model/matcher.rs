@@ -1,0 +1,117 @@
+//! Label matchers.
+
+mod re2;
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// Largest compiled size of one regular expression, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// How a matcher compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchOp {
+    /// The operator as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        }
+    }
+}
+
+/// A condition on one label. A label that a series does not have counts as the empty string.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    /// Label name.
+    pub name: String,
+    /// Comparison.
+    pub op: MatchOp,
+    /// Value or regular expression, as written.
+    pub value: String,
+    regex: Option<regex::Regex>,
+}
+
+impl Matcher {
+    /// A matcher; fails when `op` is a regular expression that does not compile. Regular expressions
+    /// are anchored at both ends and their dot matches a line break, as in Prometheus.
+    pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self> {
+        let (name, value) = (name.into(), value.into());
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(Self::compile(&value)?),
+        };
+        Ok(Self { name, op, value, regex })
+    }
+
+    /// Compiles a regular expression of Go for the whole of a text, groups included. The error is Go's text.
+    pub fn compile(pattern: &str) -> Result<regex::Regex> {
+        let invalid = |cause: &dyn fmt::Display| Error::Invalid { what: cause.to_string() };
+        let written = re2::rust_pattern(pattern).map_err(|cause| invalid(&cause))?;
+        regex::RegexBuilder::new(&format!("^(?s:{written})$"))
+            .size_limit(REGEX_BYTES_MAX)
+            .dfa_size_limit(REGEX_BYTES_MAX)
+            .build()
+            .map_err(|cause| match cause {
+                regex::Error::CompiledTooBig(_) => invalid(&format_args!(
+                    "error parsing regexp: expression too large: `{pattern}`"
+                )),
+                // Nothing that Go reads should come here but nesting beyond the crate's limit.
+                _ => invalid(&format_args!(
+                    "error parsing regexp: expression nests too deeply: `{pattern}`"
+                )),
+            })
+    }
+
+    /// `name="value"`.
+    #[must_use]
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+    }
+
+    /// Whether a label with this value satisfies the condition.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        let same = match &self.regex {
+            Some(regex) => regex.is_match(value),
+            None => self.value == value,
+        };
+        match self.op {
+            MatchOp::Equal | MatchOp::Regex => same,
+            MatchOp::NotEqual | MatchOp::NotRegex => !same,
+        }
+    }
+
+    /// Whether a series without the label satisfies the condition.
+    #[must_use]
+    pub fn matches_empty(&self) -> bool {
+        self.matches("")
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+    }
+}

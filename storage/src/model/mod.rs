@@ -1,0 +1,17 @@
+//! The words of the store: what a series, a sample and a matcher are. No I/O, no locks, no clock.
+
+mod histogram;
+mod ids;
+mod labels;
+mod matcher;
+mod sample;
+pub mod window;
+
+pub use histogram::{
+    Bucket, CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, HistogramError, ResetHint, Span,
+};
+pub use ids::{SeriesOrd, SeriesRef};
+pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
+pub use matcher::{MatchOp, Matcher};
+pub use sample::{STALE_NAN_BITS, SeriesData, TimeRange, is_stale, stale_nan};
+pub use window::{RangeWindow, WindowSummary};
