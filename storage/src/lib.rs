@@ -4,6 +4,7 @@
 
 mod append;
 pub mod codec;
+pub mod disk;
 mod error;
 pub mod model;
 
