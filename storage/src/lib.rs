@@ -7,6 +7,8 @@ pub mod codec;
 pub mod disk;
 mod error;
 pub mod model;
+pub mod wal;
 
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
 pub use error::{Corruption, Error, ErrorKind, Result};
+pub use wal::{WalStats, WalSync};
