@@ -7,9 +7,11 @@ pub mod chunk;
 pub mod codec;
 pub mod disk;
 mod error;
+pub mod index;
 pub mod model;
 pub mod wal;
 
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
 pub use error::{Corruption, Error, ErrorKind, Result};
+pub use index::Cardinality;
 pub use wal::{WalStats, WalSync};

@@ -1,0 +1,41 @@
+//! The label index: which series carry which labels.
+//!
+//! A series' label set is kept in three parts. Its *entity* is the target it was scraped from: the labels
+//! named by the setting `target_labels` (`job`, `instance`, ...) that it has. Its *shape* is its metric name
+//! and the names of its other labels. What remains are the *residual* values. Thousands of series share an
+//! entity or a shape, so that a series costs a handful of small numbers.
+//!
+//! [`MemIndex`] is the index of the head; [`IndexFile`] the index of a block, read in place from a mapped file
+//! (`storage/FORMAT.md`, "index"). Both answer matchers by the same code (`resolve`).
+//!
+//! Invariants: a [`SeriesOrd`](crate::model::SeriesOrd) means a place in one index only. A label name is of
+//! one class (metric name, target, residual) within an index. Labels without a value do not exist.
+//! Threads: `MemIndex` has one writer behind its owner's lock; `IndexFile` is shared freely.
+
+mod file;
+mod file_read;
+mod file_write;
+mod interner;
+mod mem;
+mod mem_read;
+mod order;
+mod pairs;
+mod pattern;
+mod postings;
+mod resolve;
+mod sections;
+mod split;
+
+pub use file::IndexFile;
+pub(crate) use file_write::write_index;
+pub use file_write::{
+    INDEX_CLASS_METRIC, INDEX_CLASS_RESIDUAL, INDEX_CLASS_TARGET, INDEX_PAGE_ENTRY_BYTES,
+    INDEX_POSTINGS_GAPS, INDEX_POSTINGS_ROARING, INDEX_ROWS_PER_OFFSET, PageRef,
+};
+pub use mem::{EntityId, MemIndex};
+pub use resolve::Cardinality;
+pub use sections::{INDEX_FOOTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION};
+pub use split::{compare_in_entity, entity_labels};
+
+#[cfg(test)]
+mod tests;

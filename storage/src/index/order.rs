@@ -1,0 +1,93 @@
+//! The series of an index in memory in the order in which a block wants them.
+
+use std::cmp::Ordering;
+
+use roaring::RoaringBitmap;
+
+use super::interner::Interner;
+use super::mem::{EntityId, MemIndex};
+use super::pairs::{Row, entity_pairs};
+use crate::model::SeriesOrd;
+
+/// Texts as numbers of the same order.
+struct Ranks {
+    names: Vec<u32>,
+    values: Vec<u32>,
+}
+
+impl Ranks {
+    fn name(&self, name: u32) -> u32 {
+        self.names.get(name as usize).copied().unwrap_or(0)
+    }
+
+    fn value(&self, value: u32) -> u32 {
+        self.values.get(value as usize).copied().unwrap_or(0)
+    }
+}
+
+fn rank(texts: &Interner<u8>) -> Vec<u32> {
+    // Never more than u32::MAX numbers are given.
+    let mut sorted: Vec<u32> = (0..texts.len() as u32).collect();
+    sorted.sort_unstable_by_key(|id| texts.get(*id));
+    let mut ranks = vec![0; sorted.len()];
+    for (rank, id) in (0u32..).zip(sorted) {
+        if let Some(slot) = ranks.get_mut(id as usize) {
+            *slot = rank;
+        }
+    }
+    ranks
+}
+
+impl MemIndex {
+    /// The series (those in `within`, if given) in the order of a block: by the labels of the target, then as
+    /// [`super::compare_in_entity`] orders them. Compares numbers instead of texts: for sorting many series.
+    #[must_use]
+    pub fn block_order(&self, within: Option<&RoaringBitmap>) -> Vec<(EntityId, Vec<SeriesOrd>)> {
+        let ranks = Ranks { names: rank(&self.name_texts), values: rank(&self.symbols) };
+        let ranked = |entity: u32| -> Vec<(u32, u32)> {
+            entity_pairs(self.entities.get(entity))
+                .map(|(name, value)| (ranks.name(name), ranks.value(value)))
+                .collect()
+        };
+        let mut entities: Vec<u32> = (0..self.n_entities()).collect();
+        entities.sort_by_cached_key(|entity| ranked(*entity));
+        let mut order = Vec::with_capacity(entities.len());
+        for entity in entities {
+            let Some(series) = self.pairs.entity_series.get(entity as usize) else { continue };
+            let wanted = |ord: &u32| within.is_none_or(|within| within.contains(*ord));
+            let mut rows: Vec<(u32, Row<'_>)> = series
+                .iter()
+                .filter(wanted)
+                .filter_map(|ord| Some((ord, self.row(ord)?)))
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let last_name =
+                entity_pairs(self.entities.get(entity)).last().map(|pair| ranks.name(pair.0));
+            rows.sort_unstable_by(|a, b| compare(&ranks, last_name, &a.1, &b.1));
+            order.push((EntityId(entity), rows.iter().map(|row| SeriesOrd(row.0)).collect()));
+        }
+        order
+    }
+}
+
+/// As [`super::compare_in_entity`], for two series of an entity whose last label has the name `last_name`.
+fn compare(ranks: &Ranks, last_name: Option<u32>, a: &Row<'_>, b: &Row<'_>) -> Ordering {
+    let metric = |row: &Row<'_>| row.metric().map(|value| ranks.value(value));
+    let pairs = |row: &Row<'_>| {
+        let pairs = row.residual_names().iter().zip(row.residual);
+        pairs.map(|(name, value)| (ranks.name(*name), ranks.value(*value))).collect::<Vec<_>>()
+    };
+    metric(a).cmp(&metric(b)).then_with(|| {
+        let (a, b) = (pairs(a), pairs(b));
+        let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        // Where one set has no pair left it goes on with labels of the target, if such a label comes later.
+        let goes_on = |pair: &(u32, u32)| last_name.is_some_and(|last| last > pair.0);
+        match (a.get(same), b.get(same)) {
+            (None, Some(b)) if goes_on(b) => Ordering::Greater,
+            (Some(a), None) if goes_on(a) => Ordering::Less,
+            (a, b) => a.cmp(&b),
+        }
+    })
+}
