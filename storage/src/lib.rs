@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod append;
+pub mod block;
 pub mod chunk;
 pub mod codec;
 pub mod disk;
