@@ -1,0 +1,565 @@
+//! One tenant's database: its log, head and blocks, and the movers between them.
+//!
+//! # Locks
+//!
+//! `maintenance` is held by whoever moves or deletes samples (flush, compaction, retention, deletion) and
+//! taken before all others. `blocks` is a snapshot behind a short lock: readers clone an `Arc`. The head's
+//! own locks come last. Readers ask the head first and take the blocks second, and a flush publishes its
+//! block before it drops what it set aside in the head: no sample is ever out of sight.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::append::{Exemplar, Metadata};
+use crate::block::{
+    Block, BlockId, BlockMeta, Loaded, Quarantined, Writer, load_blocks, remove_block,
+};
+use crate::compact::{self, DAY_MS};
+use crate::disk::{Disk, create_dir_durable};
+use crate::error::{Error, Result};
+use crate::head::{Appender, FrozenTarget, Head, HeadOptions, Replayer};
+use crate::index::Cardinality;
+use crate::model::{Labels, Matcher, TimeRange};
+use crate::options::StoreOptions;
+use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet};
+use crate::stats::DbStats;
+use crate::wal::{Progress, Wal, WalOptions};
+
+/// Most periods, and so blocks, that one flush writes.
+const FLUSH_PERIODS_MAX: usize = 64;
+/// Merges of one round of maintenance: rounds are short, so that flushes come in time.
+const COMPACTIONS_PER_ROUND_MAX: usize = 4;
+
+/// The blocks as readers see them.
+struct BlockSet {
+    /// Ascending by id, which is the order of acceptance.
+    blocks: Vec<Arc<Block>>,
+    quarantined: Arc<[Quarantined]>,
+}
+
+/// What only maintenance needs.
+struct Maintenance {
+    next_id: u64,
+    last_flush_ms: Option<i64>,
+    /// Blocks that a compaction could not read: left alone until the next start.
+    damaged: BTreeSet<BlockId>,
+}
+
+#[derive(Default)]
+struct Counters {
+    flushes: AtomicU64,
+    compactions: AtomicU64,
+    compaction_micros: AtomicU64,
+    orphans: AtomicU64,
+}
+
+/// See the module.
+pub struct Db {
+    disk: Arc<dyn Disk>,
+    blocks_dir: PathBuf,
+    options: StoreOptions,
+    head: Head,
+    wal: Arc<Wal>,
+    blocks: RwLock<Arc<BlockSet>>,
+    maintenance: Mutex<Maintenance>,
+    counters: Counters,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// Opens the database in `dir`, which is created when missing: loads the blocks, replays the log.
+    /// `progress` hears of the log's files and of the samples so far.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: StoreOptions,
+        progress: &mut dyn FnMut(Progress, u64),
+    ) -> Result<Self> {
+        let blocks_dir = dir.join("blocks");
+        create_dir_durable(&*disk, &blocks_dir)?;
+        let Loaded { blocks, quarantined, superseded } = load_blocks(&disk, &blocks_dir)?;
+        for id in &superseded {
+            remove_block(&*disk, &blocks_dir, *id)?;
+        }
+        let next_id = next_block_id(&*disk, &blocks_dir)?;
+        let mut head = Head::new(HeadOptions {
+            target_labels: options.target_labels.clone(),
+            future_max_ms: i64::try_from(options.future_max.as_millis()).unwrap_or(i64::MAX),
+            series_max: options.series_max,
+            exemplars_max: options.exemplars_max,
+        });
+        let (wal, orphans) = open_wal(&disk, &dir.join("wal"), &options, &head, progress)?;
+        let wal = Arc::new(wal);
+        head.set_wal(Arc::clone(&wal));
+        let blocks = blocks.into_iter().map(Arc::new).collect();
+        let counters = Counters::default();
+        counters.orphans.store(orphans, Ordering::Relaxed);
+        Ok(Self {
+            disk,
+            blocks_dir,
+            options,
+            head,
+            wal,
+            blocks: RwLock::new(Arc::new(BlockSet { blocks, quarantined: quarantined.into() })),
+            maintenance: Mutex::new(Maintenance {
+                next_id,
+                last_flush_ms: None,
+                damaged: BTreeSet::new(),
+            }),
+            counters,
+            dropped: Arc::default(),
+        })
+    }
+
+    /// Begins a batch. Cheap.
+    pub fn appender(&self) -> Appender<'_> {
+        self.head.appender()
+    }
+
+    /// A 128-bit hash of a series' label bytes as its sender wrote them, keyed by a secret of this process.
+    #[must_use]
+    pub fn series_key(&self, raw_labels: &[u8]) -> u128 {
+        self.head.series_key(raw_labels)
+    }
+
+    fn snapshot(&self) -> Arc<BlockSet> {
+        Arc::clone(&self.blocks.read())
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Vec<Arc<Block>>)) {
+        let mut current = self.blocks.write();
+        let mut blocks = current.blocks.clone();
+        change(&mut blocks);
+        blocks.sort_by_key(|block| block.meta().id);
+        let quarantined = Arc::clone(&current.quarantined);
+        *current = Arc::new(BlockSet { blocks, quarantined });
+    }
+
+    fn selection(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        hints: &SelectHints,
+        budget: &Budget,
+    ) -> Result<Selection> {
+        let head = self.head.select(matchers, range, hints.labels_only)?;
+        let set = self.snapshot();
+        let blocks = set.blocks.iter().filter(|b| b.range().overlaps(&range)).cloned().collect();
+        let missing = set
+            .quarantined
+            .iter()
+            .map(|q| {
+                format!(
+                    "block {} cannot be read, its samples are missing: {}",
+                    q.path.display(),
+                    q.why
+                )
+            })
+            .collect();
+        let dropped = Arc::clone(&self.dropped);
+        Selection::new(head, blocks, matchers, range, budget, missing, dropped)
+    }
+
+    /// The label sets that satisfy any of `sets` (each one all of its matchers) and may have samples
+    /// inside `range`, ascending.
+    pub fn series(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<Labels>> {
+        let hints = SelectHints { labels_only: true, ..SelectHints::default() };
+        let mut all = BTreeSet::new();
+        for matchers in sets {
+            all.extend(self.selection(matchers, range, &hints, budget)?.into_labels());
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Names of the labels of series that satisfy any of `sets`, or of all when there is none.
+    pub fn label_names(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        if !sets.is_empty() {
+            for labels in self.series(sets, range, budget)? {
+                for (name, _) in &labels {
+                    if !names.contains(name) {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+            return Ok(names.into_iter().collect());
+        }
+        if self.head.bounds().is_some_and(|bounds| bounds.overlaps(&range)) {
+            names.extend(self.head.with_index(|index| index.label_names(None))?);
+        }
+        for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
+            budget.check()?;
+            names.extend(block.label_names(None)?);
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Values of the label `name` of series that satisfy any of `sets`, or of all when there is none.
+    pub fn label_values(
+        &self,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<String>> {
+        let mut values = BTreeSet::new();
+        if !sets.is_empty() {
+            for labels in self.series(sets, range, budget)? {
+                let value = labels.get(name);
+                if !value.is_empty() && !values.contains(value) {
+                    values.insert(value.to_owned());
+                }
+            }
+            return Ok(values.into_iter().collect());
+        }
+        if self.head.bounds().is_some_and(|bounds| bounds.overlaps(&range)) {
+            values.extend(self.head.with_index(|index| index.label_values(name, None))?);
+        }
+        for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
+            budget.check()?;
+            values.extend(block.label_values(name, None)?);
+        }
+        Ok(values.into_iter().collect())
+    }
+
+    /// What senders say about their metrics.
+    pub fn metadata(&self) -> BTreeMap<String, Vec<Metadata>> {
+        self.head.metadata()
+    }
+
+    /// Exemplars inside `range` of the series that satisfy any of `sets`, ascending by label set, then time.
+    pub fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+        self.head.exemplars(sets, range)
+    }
+
+    /// Deletes the samples inside `range` of the series that satisfy any of `sets`; durable on return.
+    /// Answers how many series of the head and the blocks were touched.
+    pub fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
+        let _maintenance = self.maintenance.lock();
+        let mut touched = self.head.delete(sets, range)?;
+        for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
+            let mut deleted = Vec::new();
+            for matchers in sets {
+                for ord in block.select(matchers)? {
+                    if block.may_have(ord, range)? {
+                        deleted.push((ord, range));
+                    }
+                }
+            }
+            deleted.sort_unstable_by_key(|(ord, _)| *ord);
+            deleted.dedup_by_key(|(ord, _)| *ord);
+            if !deleted.is_empty() {
+                touched += deleted.len() as u64;
+                block.add_tombstones(&deleted)?;
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Rewrites every block that has deleted samples without them.
+    pub fn clean_tombstones(&self) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        for block in &self.snapshot().blocks {
+            if !block.tombstones().is_empty() {
+                self.replace(&mut maintenance, std::slice::from_ref(block))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes the head to blocks now and merges whatever may be merged.
+    pub fn compact_all(&self, now_ms: i64) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        self.flush(&mut maintenance, now_ms)?;
+        while self.compact_next(&mut maintenance, now_ms, true)? {}
+        Ok(())
+    }
+
+    /// One round of what is due: flush, compaction, retention.
+    pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        let last_flush_ms = *maintenance.last_flush_ms.get_or_insert(now_ms);
+        let interval_ms =
+            i64::try_from(self.options.flush_interval.as_millis()).unwrap_or(i64::MAX);
+        let grown = self.wal.stats().bytes >= self.options.wal_bytes_max;
+        if grown || now_ms.saturating_sub(last_flush_ms) >= interval_ms {
+            self.flush(&mut maintenance, now_ms)?;
+        }
+        for _ in 0..COMPACTIONS_PER_ROUND_MAX {
+            if !self.compact_next(&mut maintenance, now_ms, false)? {
+                break;
+            }
+        }
+        self.expire(now_ms)
+    }
+
+    fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
+        // All that is logged in segments before this one is in the head when it freezes.
+        let segment = self.wal.rotate()?;
+        let written = if self.head.freeze() { self.write_frozen(maintenance)? } else { Vec::new() };
+        if !written.is_empty() {
+            self.publish(|blocks| blocks.extend(written));
+        }
+        self.head.drop_frozen();
+        self.wal.write_checkpoint(segment, &mut |log| self.head.checkpoint(log))?;
+        self.wal.truncate_before(segment)?;
+        maintenance.last_flush_ms = Some(now_ms);
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_frozen(&self, maintenance: &mut Maintenance) -> Result<Vec<Arc<Block>>> {
+        let mut period_ms = DAY_MS;
+        let mut periods = self.head.frozen_periods(period_ms);
+        while periods.len() > FLUSH_PERIODS_MAX {
+            period_ms *= 8;
+            periods = self.head.frozen_periods(period_ms);
+        }
+        let targets = self.head.targets();
+        let mut written = Vec::new();
+        for period in periods {
+            let min = period.saturating_mul(period_ms);
+            let range = TimeRange::new(min, min.saturating_add(period_ms - 1));
+            let id = maintenance.take_id();
+            let disk = Arc::clone(&self.disk);
+            let labels = &self.options.target_labels;
+            let mut writer = Writer::new(disk, &self.blocks_dir, id, 0, Vec::new(), labels)?;
+            if let Err(error) = self.write_period(&mut writer, &targets, range) {
+                writer.abort()?;
+                return Err(error);
+            }
+            if writer.is_empty() {
+                writer.abort()?;
+                continue;
+            }
+            let meta = writer.finish()?;
+            written.push(self.open_block(&meta)?);
+        }
+        Ok(written)
+    }
+
+    fn write_period(
+        &self,
+        writer: &mut Writer,
+        targets: &[FrozenTarget],
+        range: TimeRange,
+    ) -> Result<()> {
+        for target in targets {
+            let mut begun = false;
+            self.head.read_frozen(target, range, |labels, data| {
+                if !begun {
+                    begun = true;
+                    writer.begin_group(&target.entity)?;
+                }
+                writer.add_series(labels, data)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn open_block(&self, meta: &BlockMeta) -> Result<Arc<Block>> {
+        let dir = self.blocks_dir.join(meta.id.to_string());
+        Ok(Arc::new(Block::open(Arc::clone(&self.disk), &dir)?))
+    }
+
+    /// Merges the blocks that the plan names next. False when there is nothing to do.
+    fn compact_next(&self, maintenance: &mut Maintenance, now_ms: i64, all: bool) -> Result<bool> {
+        let set = self.snapshot();
+        let metas: Vec<BlockMeta> = set
+            .blocks
+            .iter()
+            .filter(|b| !maintenance.damaged.contains(&b.meta().id))
+            .map(|b| b.meta().clone())
+            .collect();
+        let Some(ids) = compact::plan(&metas, now_ms, all) else { return Ok(false) };
+        let sources: Vec<Arc<Block>> =
+            set.blocks.iter().filter(|b| ids.contains(&b.meta().id)).cloned().collect();
+        match self.replace(maintenance, &sources) {
+            Err(Error::Corrupt(cause)) => {
+                tracing::error!(%cause, "a block is damaged; it stays as it is and is not compacted");
+                let hit = sources.iter().find(|b| cause.path.starts_with(b.dir()));
+                let ids = hit.map_or(ids, |block| vec![block.meta().id]);
+                maintenance.damaged.extend(ids);
+                Ok(true)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Writes `sources` as one block, publishes it and removes them.
+    fn replace(&self, maintenance: &mut Maintenance, sources: &[Arc<Block>]) -> Result<()> {
+        let begun = Instant::now();
+        let id = maintenance.take_id();
+        let labels = &self.options.target_labels;
+        let compacted = compact::compact(&self.disk, &self.blocks_dir, id, sources, labels)?;
+        if compacted.dropped > 0 {
+            tracing::warn!(
+                samples = compacted.dropped,
+                "compaction met a second value at a timestamp; the first accepted one stays"
+            );
+            self.dropped.fetch_add(compacted.dropped, Ordering::Relaxed);
+        }
+        let made = compacted.meta.as_ref().map(|meta| self.open_block(meta)).transpose()?;
+        let gone: BTreeSet<BlockId> = sources.iter().map(|b| b.meta().id).collect();
+        self.publish(|blocks| {
+            blocks.retain(|b| !gone.contains(&b.meta().id));
+            blocks.extend(made);
+        });
+        for id in gone {
+            remove_block(&*self.disk, &self.blocks_dir, id)?;
+        }
+        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.compaction_micros.fetch_add(micros, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn expire(&self, now_ms: i64) -> Result<()> {
+        let Some(retention) = self.options.retention else { return Ok(()) };
+        let set = self.snapshot();
+        let newest_block = set.blocks.iter().map(|b| b.range().max).max();
+        let newest = newest_block.max(self.head.bounds().map(|bounds| bounds.max));
+        let Some(newest) = newest else { return Ok(()) };
+        let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let gone = compact::expired(&metas, now_ms, newest, retention_ms);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
+        for id in gone {
+            tracing::info!(block = %id, "block is older than the retention: removed");
+            remove_block(&*self.disk, &self.blocks_dir, id)?;
+        }
+        Ok(())
+    }
+
+    /// Syncs the log and refuses further writes.
+    pub(crate) fn close(&self) -> Result<()> {
+        let _maintenance = self.maintenance.lock();
+        self.wal.close()
+    }
+
+    /// Label pairs, names and metrics that have the most series, of what is in the head's index.
+    pub fn cardinality(&self, limit: usize) -> Result<Cardinality> {
+        self.head.with_index(|index| index.cardinality(limit))
+    }
+
+    /// What there is and what was done. Walks the head's series.
+    #[must_use]
+    pub fn stats(&self) -> DbStats {
+        let (head, wal, set) = (self.head.size(), self.wal.stats(), self.snapshot());
+        let bounds = self.head.bounds();
+        let blocks = || set.blocks.iter();
+        let sum = |f: &dyn Fn(&Block) -> u64| blocks().map(|b| f(b)).sum::<u64>();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DbStats {
+            head_series: head.series,
+            head_chunks: head.chunks,
+            head_bytes: head.heap_bytes,
+            head_min_ts: bounds.map(|b| b.min),
+            head_max_ts: bounds.map(|b| b.max),
+            exemplars: head.exemplars,
+            samples_appended: load(&self.head.counters.samples),
+            out_of_order_samples: load(&self.head.counters.late),
+            duplicate_samples_dropped: load(&self.dropped),
+            wal,
+            wal_orphans: load(&self.counters.orphans),
+            blocks: blocks().len() as u64,
+            block_bytes: sum(&Block::bytes),
+            block_series: sum(&|b| b.meta().n_series),
+            block_samples: sum(&|b| b.meta().n_samples),
+            quarantined_blocks: set.quarantined.len() as u64,
+            flushes: load(&self.counters.flushes),
+            compactions: load(&self.counters.compactions),
+            compaction_seconds: Duration::from_micros(load(&self.counters.compaction_micros))
+                .as_secs_f64(),
+            min_ts: blocks().map(|b| b.range().min).chain(bounds.map(|b| b.min)).min(),
+            max_ts: blocks().map(|b| b.range().max).chain(bounds.map(|b| b.max)).max(),
+        }
+    }
+}
+
+impl Queryable for Db {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        hints: &SelectHints,
+        budget: &Budget,
+    ) -> Result<Box<dyn SeriesSet + 'a>> {
+        Ok(Box::new(self.selection(matchers, range, hints, budget)?))
+    }
+}
+
+impl Maintenance {
+    fn take_id(&mut self) -> BlockId {
+        let id = BlockId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+}
+
+/// One more than the highest number of any directory, quarantined ones and leftovers included.
+fn next_block_id(disk: &dyn Disk, blocks_dir: &Path) -> Result<u64> {
+    let entries = disk.list_dir(blocks_dir)?;
+    let number = |name: &str| u64::from_str_radix(name.split('.').next()?, 16).ok();
+    Ok(entries.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(0) + 1)
+}
+
+/// Replays the log into `head`. Answers the log and how many entries had no series.
+fn open_wal(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &StoreOptions,
+    head: &Head,
+    progress: &mut dyn FnMut(Progress, u64),
+) -> Result<(Wal, u64)> {
+    let replayer = std::cell::RefCell::new(Replayer::new(head));
+    let wal_options = WalOptions {
+        sync: options.wal_sync,
+        segment_bytes: options.wal_segment_bytes,
+        ..WalOptions::default()
+    };
+    let mut visit = |kind: crate::wal::RecordKind, payload: &[u8]| {
+        if let Err(cause) = replayer.borrow_mut().apply(kind.0, payload) {
+            tracing::error!(%cause, kind = kind.0, "a log record does not decode; its rest is left out");
+        }
+        Ok(())
+    };
+    let mut told = |p: Progress| progress(p, replayer.borrow().samples());
+    let (wal, recovery) = Wal::open(Arc::clone(disk), dir, wal_options, &mut visit, &mut told)?;
+    for damage in &recovery.damage {
+        tracing::error!(at = %damage.at, lost = ?damage.lost, copy = ?damage.copy, "the log is damaged");
+    }
+    if let Some(torn) = &recovery.torn {
+        tracing::info!(at = %torn, "the log's tail was never acknowledged and is left out");
+    }
+    let orphans = replayer.borrow().orphans();
+    if orphans > 0 {
+        tracing::error!(
+            entries = orphans,
+            "log entries of series whose definition is lost were left out"
+        );
+    }
+    Ok((wal, orphans))
+}

@@ -1,0 +1,421 @@
+//! A batch on its way into the head: find the series, collect the samples, judge, log, apply, wait.
+
+use std::sync::Arc;
+
+use super::records::{self, LoggedSample, SampleEncoder};
+use super::series::Verdict;
+use super::{Head, Place, SHARDS, Shard};
+use crate::append::{AppendOutcome, Exemplar, Metadata, RejectReason, Rejection};
+use crate::error::{Error, Result};
+use crate::model::{Counts, Histogram, Labels, SeriesOrd, SeriesRef, TimeRange};
+use crate::wal::Lsn;
+
+/// Payload bytes after which a log record is ended and another one begun.
+const RECORD_BYTES_TARGET: usize = 1 << 20;
+/// Most bytes a sample takes in the log: two varints, the value, a start timestamp.
+const SAMPLE_BYTES_MAX: usize = 10 + 10 + 8 + 10;
+/// Oldest timestamp that is taken: 285,000 years before the epoch, so that no difference overflows.
+const TS_MIN: i64 = -(1 << 53);
+
+/// A series found or created by an [`Appender`]; valid only for that appender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesHandle(u32);
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    place: Place,
+    ts: i64,
+    bits: u64,
+    start_ts: i64,
+}
+
+/// Memory that goes from one batch to the next.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    samples: Vec<Pending>,
+    by_shard: Vec<u32>,
+    histograms: Vec<(Place, i64, Arc<Histogram>)>,
+    exemplars: Vec<(Place, Exemplar)>,
+    metadata: Vec<(String, Metadata)>,
+    encoder: SampleEncoder,
+    payload: Vec<u8>,
+    with_start: bool,
+}
+
+impl Buffers {
+    fn clear(&mut self) {
+        self.samples.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+        self.metadata.clear();
+        self.with_start = false;
+    }
+}
+
+/// A sample whose timestamp holds another value.
+struct Conflict {
+    ord: SeriesOrd,
+    ts: i64,
+    existing: Option<u64>,
+    refused: Option<u64>,
+}
+
+/// See the module. Nothing is visible or logged before [`Appender::commit`], but for new series.
+pub struct Appender<'a> {
+    head: &'a Head,
+    buffers: Buffers,
+    failed: Option<Error>,
+}
+
+impl<'a> Appender<'a> {
+    pub(super) fn new(head: &'a Head, mut buffers: Buffers) -> Self {
+        buffers.clear();
+        Self { head, buffers, failed: None }
+    }
+
+    /// The series whose label bytes hash to `key`, if one was bound. Neither allocates nor reads a label.
+    #[must_use]
+    pub fn find(&self, key: u128) -> Option<SeriesHandle> {
+        self.head.keys.find(key).map(SeriesHandle)
+    }
+
+    /// The series with this label set, created when it is new; binds `key` to it.
+    ///
+    /// # Errors
+    /// The reason when no further series may be created. When the log cannot take the series,
+    /// [`Appender::commit`] says so.
+    pub fn resolve(
+        &mut self,
+        key: u128,
+        labels: &Labels,
+    ) -> std::result::Result<SeriesHandle, RejectReason> {
+        let head = self.head;
+        let known = {
+            let registry = head.registry.read();
+            let ord = registry.index.get(labels);
+            ord.and_then(|ord| registry.places.get(ord.0 as usize).copied())
+        };
+        let place = match known {
+            Some(place) => place,
+            None => self.create(labels)?,
+        };
+        head.keys.bind(key, place.0);
+        Ok(SeriesHandle(place.0))
+    }
+
+    fn create(&mut self, labels: &Labels) -> std::result::Result<Place, RejectReason> {
+        let head = self.head;
+        if let Err(error) = head.wal().and_then(|wal| wal.admit(labels.as_bytes().len() + 64)) {
+            self.failed.get_or_insert(error);
+            return Err(RejectReason::SeriesLimit);
+        }
+        let mut registry = head.registry.write();
+        if registry.index.get(labels).is_none()
+            && registry.places.len() as u64 >= head.options.series_max
+        {
+            return Err(RejectReason::SeriesLimit);
+        }
+        let Ok((ord, new)) = registry.index.insert(labels) else {
+            return Err(RejectReason::SeriesLimit);
+        };
+        if !new {
+            return registry.places.get(ord.0 as usize).copied().ok_or(RejectReason::SeriesLimit);
+        }
+        let reference = SeriesRef(registry.next_reference);
+        let place = head.create(&mut registry, ord, reference);
+        // Under the registry's lock: no sample of the series can reach the log before its definition.
+        let payload = &mut self.buffers.payload;
+        payload.clear();
+        records::put_series(payload, reference, labels);
+        if let Err(error) = head.log_applied(records::SERIES, payload) {
+            self.failed.get_or_insert(error);
+        }
+        Ok(place)
+    }
+
+    /// Adds a float sample; `start_ts` in milliseconds, 0 where unset.
+    pub fn sample(&mut self, series: SeriesHandle, ts: i64, value: f64, start_ts: i64) {
+        self.buffers.with_start |= start_ts != 0;
+        let place = Place(series.0);
+        self.buffers.samples.push(Pending { place, ts, bits: value.to_bits(), start_ts });
+    }
+
+    /// Adds a histogram.
+    pub fn histogram(&mut self, series: SeriesHandle, ts: i64, histogram: Histogram) {
+        self.buffers.histograms.push((Place(series.0), ts, Arc::new(histogram)));
+    }
+
+    /// Adds an exemplar.
+    pub fn exemplar(&mut self, series: SeriesHandle, exemplar: Exemplar) {
+        self.buffers.exemplars.push((Place(series.0), exemplar));
+    }
+
+    /// Adds a description of a metric.
+    pub fn metadata(&mut self, metric: &str, metadata: Metadata) {
+        self.buffers.metadata.push((metric.to_owned(), metadata));
+    }
+
+    /// Judges what was added, logs and applies what is accepted, and waits until all of it is durable,
+    /// repetitions of samples that another batch is still writing included.
+    ///
+    /// # Errors
+    /// Nothing of the batch is acknowledged; the sender should repeat it.
+    pub fn commit(mut self, now_ms: i64) -> Result<AppendOutcome> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut outcome = AppendOutcome::default();
+        self.refuse_out_of_range(now_ms, &mut outcome);
+        self.head.wal()?.admit(self.log_bytes_max())?;
+        let mut lsn = self.commit_samples(&mut outcome)?;
+        lsn = lsn.max(self.commit_histograms(&mut outcome)?);
+        lsn = lsn.max(self.commit_exemplars(&mut outcome)?);
+        lsn = lsn.max(self.commit_metadata()?);
+        self.head.wal()?.sync(lsn)?;
+        Ok(outcome)
+    }
+
+    fn log_bytes_max(&self) -> usize {
+        let b = &self.buffers;
+        let metadata: usize = b.metadata.iter().map(|(n, m)| n.len() + m.help.len() + 64).sum();
+        let histograms: usize =
+            b.histograms.iter().map(|(_, _, h)| 128 + 10 * histogram_numbers(h)).sum();
+        let exemplars: usize =
+            b.exemplars.iter().map(|(_, e)| e.labels.as_bytes().len() + 64).sum();
+        b.samples.len() * SAMPLE_BYTES_MAX + metadata + histograms + exemplars + SHARDS * 64
+    }
+
+    fn refuse_out_of_range(&mut self, now_ms: i64, outcome: &mut AppendOutcome) {
+        let head = self.head;
+        let newest = now_ms.saturating_add(head.options.future_max_ms);
+        let mut in_range = |place: Place, ts: i64| {
+            let (reason, detail) = if ts > newest {
+                (RejectReason::FutureTimestamp, "timestamp is too far in the future")
+            } else if ts < TS_MIN {
+                (RejectReason::TimestampOutOfRange, "timestamp is out of range")
+            } else {
+                return true;
+            };
+            outcome.reject(reason, 1, || Rejection {
+                reason,
+                series: head.labels_at(place),
+                ts: Some(ts),
+                detail: detail.to_owned(),
+            });
+            false
+        };
+        let mut seen: Option<TimeRange> = None;
+        let mut judge = |place: Place, ts: i64| {
+            let kept = in_range(place, ts);
+            if kept {
+                let at = TimeRange::new(ts, ts);
+                seen = Some(seen.map_or(at, |range| range.hull(&at)));
+            }
+            kept
+        };
+        self.buffers.samples.retain(|s| judge(s.place, s.ts));
+        self.buffers.histograms.retain(|(place, ts, _)| judge(*place, *ts));
+        head.widen_bounds(seen);
+        self.buffers.exemplars.retain(|(place, e)| in_range(*place, e.ts));
+    }
+
+    fn commit_samples(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
+        let head = self.head;
+        let Buffers { samples, by_shard, encoder, with_start, .. } = &mut self.buffers;
+        let starts = sort_by_shard(samples, by_shard);
+        let mut lsn = Lsn::default();
+        let mut conflicts = Vec::new();
+        let (mut n_written, mut n_late) = (0, 0);
+        for (number, shard) in head.shards.iter().enumerate() {
+            let run = starts.get(number).zip(starts.get(number + 1));
+            let Some(run) = run.and_then(|(from, to)| by_shard.get(*from..*to)) else { continue };
+            if run.is_empty() {
+                continue;
+            }
+            let mut shard = shard.lock();
+            encoder.begin(*with_start);
+            for sample in run.iter().filter_map(|i| samples.get(*i as usize)) {
+                match apply(&mut shard, sample, encoder) {
+                    Ok(Verdict::Late) => n_late += 1,
+                    Ok(_) => {}
+                    Err(conflict) => {
+                        conflicts.push(conflict);
+                        continue;
+                    }
+                }
+                n_written += 1;
+                if encoder.payload().len() >= RECORD_BYTES_TARGET {
+                    head.log_applied(encoder.kind(), encoder.payload())?;
+                    encoder.begin(*with_start);
+                }
+            }
+            // A repetition is durable when what it repeats is: that was queued before, at the latest now.
+            lsn = lsn.max(if encoder.is_empty() {
+                head.wal()?.last_lsn()
+            } else {
+                head.log_applied(encoder.kind(), encoder.payload())?
+            });
+        }
+        head.count_sample(n_written, n_late);
+        outcome.samples += n_written;
+        head.reject_conflicts(conflicts, outcome);
+        Ok(lsn)
+    }
+
+    fn commit_histograms(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
+        let (head, payload) = (self.head, &mut self.buffers.payload);
+        let mut lsn = Lsn::default();
+        let mut conflicts = Vec::new();
+        for (place, ts, histogram) in self.buffers.histograms.drain(..) {
+            let mut shard = head.shard(place).lock();
+            let Some((series, target)) = shard.at(place.local()) else { continue };
+            match series.append_histogram(target, ts, &histogram) {
+                Verdict::Conflict(existing) => {
+                    conflicts.push(Conflict { ord: series.ord, ts, existing, refused: None });
+                    continue;
+                }
+                Verdict::Repeated => lsn = lsn.max(head.wal()?.last_lsn()),
+                Verdict::Appended | Verdict::Late => {
+                    payload.clear();
+                    records::put_histogram(payload, series.reference, ts, &histogram);
+                    lsn = lsn.max(head.log_applied(records::HISTOGRAMS, payload)?);
+                }
+            }
+            outcome.histograms += 1;
+        }
+        head.count_sample(outcome.histograms, 0);
+        head.reject_conflicts(conflicts, outcome);
+        Ok(lsn)
+    }
+
+    fn commit_exemplars(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
+        let (head, payload) = (self.head, &mut self.buffers.payload);
+        payload.clear();
+        if self.buffers.exemplars.is_empty() {
+            return Ok(Lsn::default());
+        }
+        let ids: Vec<Option<(SeriesOrd, SeriesRef)>> = self
+            .buffers
+            .exemplars
+            .iter()
+            .map(|(place, _)| {
+                let mut shard = head.shard(*place).lock();
+                shard.at(place.local()).map(|(series, _)| (series.ord, series.reference))
+            })
+            .collect();
+        let mut ring = head.exemplars.lock();
+        for ((_, exemplar), id) in self.buffers.exemplars.drain(..).zip(ids) {
+            let Some((ord, reference)) = id else { continue };
+            if ring.push(ord.0, exemplar.clone()) {
+                records::put_exemplar(payload, reference, &exemplar);
+            }
+            outcome.exemplars += 1;
+        }
+        if payload.is_empty() {
+            return Ok(head.wal()?.last_lsn());
+        }
+        head.log_applied(records::EXEMPLARS, payload)
+    }
+
+    fn commit_metadata(&mut self) -> Result<Lsn> {
+        let (head, payload) = (self.head, &mut self.buffers.payload);
+        payload.clear();
+        if self.buffers.metadata.is_empty() {
+            return Ok(Lsn::default());
+        }
+        let mut table = head.metadata.lock();
+        for (metric, metadata) in self.buffers.metadata.drain(..) {
+            if table.put(&metric, &metadata) {
+                records::put_metadata(payload, &metric, &metadata);
+            }
+        }
+        if payload.is_empty() {
+            return Ok(head.wal()?.last_lsn());
+        }
+        head.log_applied(records::METADATA, payload)
+    }
+}
+
+impl Drop for Appender<'_> {
+    fn drop(&mut self) {
+        self.head.keep_buffers(std::mem::take(&mut self.buffers));
+    }
+}
+
+/// How many numbers of up to ten bytes a histogram consists of.
+fn histogram_numbers(h: &Histogram) -> usize {
+    let buckets = match &h.counts {
+        Counts::Integer { positive, negative, .. } => positive.len() + negative.len(),
+        Counts::Float { positive, negative, .. } => positive.len() + negative.len(),
+    };
+    buckets + h.custom_values.len() + 2 * (h.positive_spans.len() + h.negative_spans.len())
+}
+
+/// Counting sort of the samples' indexes by shard, stable. Answers where each shard's run begins.
+fn sort_by_shard(samples: &[Pending], by_shard: &mut Vec<u32>) -> [usize; SHARDS + 1] {
+    let mut starts = [0usize; SHARDS + 1];
+    for sample in samples {
+        starts[sample.place.shard() + 1] += 1;
+    }
+    for shard in 0..SHARDS {
+        starts[shard + 1] += starts[shard];
+    }
+    by_shard.clear();
+    by_shard.resize(samples.len(), 0);
+    let mut next = starts;
+    for (i, sample) in samples.iter().enumerate() {
+        let at = &mut next[sample.place.shard()];
+        if let Some(slot) = by_shard.get_mut(*at) {
+            *slot = i as u32;
+        }
+        *at += 1;
+    }
+    starts
+}
+
+fn apply(
+    shard: &mut Shard,
+    sample: &Pending,
+    encoder: &mut SampleEncoder,
+) -> std::result::Result<Verdict, Conflict> {
+    let Pending { place, ts, bits, start_ts } = *sample;
+    let Some((series, target)) = shard.at(place.local()) else { return Ok(Verdict::Repeated) };
+    let verdict = series.append(target, ts, bits, start_ts);
+    match verdict {
+        Verdict::Appended | Verdict::Late => {
+            encoder.push(LoggedSample { reference: series.reference, ts, bits, start_ts });
+        }
+        Verdict::Repeated => {}
+        Verdict::Conflict(existing) => {
+            return Err(Conflict { ord: series.ord, ts, existing, refused: Some(bits) });
+        }
+    }
+    Ok(verdict)
+}
+
+impl Head {
+    fn labels_at(&self, place: Place) -> Option<Labels> {
+        let ord = self.shard(place).lock().at(place.local()).map(|(series, _)| series.ord)?;
+        Some(self.registry.read().index.labels(ord))
+    }
+
+    fn reject_conflicts(&self, conflicts: Vec<Conflict>, outcome: &mut AppendOutcome) {
+        let reason = RejectReason::DuplicateTimestamp;
+        let show = |bits: Option<u64>| {
+            bits.map_or_else(|| "a histogram".to_owned(), |b| f64::from_bits(b).to_string())
+        };
+        for c in conflicts {
+            outcome.reject(reason, 1, || Rejection {
+                reason,
+                series: Some(self.registry.read().index.labels(c.ord)),
+                ts: Some(c.ts),
+                detail: format!(
+                    "duplicate sample for timestamp {}; overrides not allowed: existing {}, new value {}",
+                    c.ts,
+                    show(c.existing),
+                    show(c.refused)
+                ),
+            });
+        }
+    }
+}

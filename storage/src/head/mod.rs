@@ -1,0 +1,363 @@
+//! The head: the mutable newest samples, rebuilt from the log when the store opens.
+//!
+//! Owns the series of the tenant (label index, last samples, open chunks), the exemplars and the
+//! metadata. What is in the head is in the log as well until a flush has written it to a block.
+//!
+//! # Threads and locks
+//!
+//! Series are spread over [`SHARDS`] shards by target, each behind its lock. Locks are taken in this
+//! order: registry, shard, exemplars or metadata, then the log's own. A sample is judged, applied and
+//! queued for the log under its shard's lock, so that the log holds the samples of a series in the order
+//! in which they were judged, and replay judges them the same. Nothing waits for the disk under a lock.
+
+mod appender;
+mod exemplars;
+mod flush;
+mod keys;
+mod metadata;
+mod open_chunk;
+mod records;
+mod replay;
+mod series;
+mod target;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use roaring::RoaringBitmap;
+
+pub use appender::{Appender, SeriesHandle};
+pub(crate) use flush::FrozenTarget;
+pub(crate) use replay::Replayer;
+pub(crate) use series::SeriesView;
+
+use crate::append::{Exemplar, Metadata};
+use crate::error::{Error, Result};
+use crate::index::MemIndex;
+use crate::model::{Labels, Matcher, SeriesOrd, SeriesRef, TimeRange};
+use crate::wal::{Lsn, RecordKind, Wal};
+use appender::Buffers;
+use exemplars::ExemplarRing;
+use keys::KeyMap;
+use metadata::MetadataTable;
+use series::MemSeries;
+use target::Target;
+
+/// Parts of the head with a lock of their own.
+const SHARDS: usize = 16;
+const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+/// Appender buffers kept for the next request.
+const BUFFERS_KEPT_MAX: usize = 64;
+
+/// Where a series lies: shard in the low bits, position inside it above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place(u32);
+
+impl Place {
+    fn new(shard: usize, local: usize) -> Self {
+        Self((local as u32) << SHARD_BITS | shard as u32)
+    }
+
+    fn shard(self) -> usize {
+        self.0 as usize % SHARDS
+    }
+
+    fn local(self) -> usize {
+        (self.0 >> SHARD_BITS) as usize
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    series: Vec<MemSeries>,
+    targets: Vec<Target>,
+}
+
+impl Shard {
+    /// The series at `local` and its target.
+    fn at(&mut self, local: usize) -> Option<(&mut MemSeries, &mut Target)> {
+        let series = self.series.get_mut(local)?;
+        let target = self.targets.get_mut(series.target as usize)?;
+        Some((series, target))
+    }
+}
+
+/// Which series there are.
+struct Registry {
+    index: MemIndex,
+    /// By `SeriesOrd`.
+    places: Vec<Place>,
+    /// By `SeriesOrd`.
+    references: Vec<SeriesRef>,
+    next_reference: u64,
+}
+
+/// Limits of the head.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadOptions {
+    pub(crate) target_labels: Vec<String>,
+    pub(crate) future_max_ms: i64,
+    pub(crate) series_max: u64,
+    pub(crate) exemplars_max: usize,
+}
+
+/// Counters since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct HeadCounters {
+    pub(crate) samples: AtomicU64,
+    pub(crate) late: AtomicU64,
+}
+
+/// See the module.
+pub(crate) struct Head {
+    /// Absent while the log is replayed.
+    wal: Option<Arc<Wal>>,
+    options: HeadOptions,
+    registry: RwLock<Registry>,
+    shards: Vec<Mutex<Shard>>,
+    keys: KeyMap,
+    exemplars: Mutex<ExemplarRing>,
+    metadata: Mutex<MetadataTable>,
+    buffers: Mutex<Vec<Buffers>>,
+    /// Times of the samples held: those set aside for a flush, and those since.
+    bounds: Mutex<[Option<TimeRange>; 2]>,
+    pub(crate) counters: HeadCounters,
+}
+
+/// A series of the head as a query sees it.
+pub(crate) struct HeadSelected {
+    pub(crate) labels: Labels,
+    pub(crate) view: SeriesView,
+}
+
+/// What the head holds.
+#[derive(Debug, Default)]
+pub(crate) struct HeadSize {
+    pub(crate) series: u64,
+    pub(crate) chunks: u64,
+    pub(crate) heap_bytes: u64,
+    pub(crate) exemplars: u64,
+}
+
+impl Head {
+    /// An empty head that takes records of a replay, and batches once it has its log.
+    pub(crate) fn new(options: HeadOptions) -> Self {
+        let index = MemIndex::new(&options.target_labels);
+        Self {
+            wal: None,
+            registry: RwLock::new(Registry {
+                index,
+                places: Vec::new(),
+                references: Vec::new(),
+                next_reference: 1,
+            }),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
+            keys: KeyMap::new(),
+            exemplars: Mutex::new(ExemplarRing::new(options.exemplars_max)),
+            metadata: Mutex::new(MetadataTable::default()),
+            buffers: Mutex::new(Vec::new()),
+            bounds: Mutex::new([None; 2]),
+            counters: HeadCounters::default(),
+            options,
+        }
+    }
+
+    /// Gives the head the log that its batches go to.
+    pub(crate) fn set_wal(&mut self, wal: Arc<Wal>) {
+        self.wal = Some(wal);
+    }
+
+    fn wal(&self) -> Result<&Wal> {
+        let why = "the log is being replayed; try again when the server is ready";
+        self.wal.as_deref().ok_or(Error::Unavailable { why })
+    }
+
+    /// Queues a record of what was applied under the lock that the caller still holds. When the log
+    /// refuses it in spite of [`Wal::admit`], memory and log have parted, and the log takes nothing more.
+    fn log_applied(&self, kind: u8, payload: &[u8]) -> Result<Lsn> {
+        let wal = self.wal()?;
+        wal.log(RecordKind(kind), payload).inspect_err(|cause| wal.refuse_further(cause))
+    }
+
+    fn shard(&self, place: Place) -> &Mutex<Shard> {
+        &self.shards[place.shard()]
+    }
+
+    /// Begins a batch.
+    pub(crate) fn appender(&self) -> Appender<'_> {
+        let buffers = self.buffers.lock().pop().unwrap_or_default();
+        Appender::new(self, buffers)
+    }
+
+    fn keep_buffers(&self, buffers: Buffers) {
+        let mut kept = self.buffers.lock();
+        if kept.len() < BUFFERS_KEPT_MAX {
+            kept.push(buffers);
+        }
+    }
+
+    /// Hash of a series' label bytes as its sender wrote them.
+    pub(crate) fn series_key(&self, raw_labels: &[u8]) -> u128 {
+        self.keys.key(raw_labels)
+    }
+
+    /// Creates the series in the registry and its shard. The caller holds the registry.
+    fn create(&self, registry: &mut Registry, ord: SeriesOrd, reference: SeriesRef) -> Place {
+        let entity = registry.index.entity_of(ord).map_or(0, |entity| entity.0) as usize;
+        let (shard_number, target) = (entity % SHARDS, entity / SHARDS);
+        let mut shard = self.shards[shard_number].lock();
+        if shard.targets.len() <= target {
+            shard.targets.resize_with(target + 1, Target::default);
+        }
+        let place = Place::new(shard_number, shard.series.len());
+        shard.series.push(MemSeries::new(reference, ord, target as u32));
+        registry.places.push(place);
+        registry.references.push(reference);
+        registry.next_reference = registry.next_reference.max(reference.0 + 1);
+        place
+    }
+
+    /// The series that satisfy `matchers` and have samples inside `range`; with `labels_only` without them.
+    pub(crate) fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        labels_only: bool,
+    ) -> Result<Vec<HeadSelected>> {
+        let mut wanted: Vec<(Place, Labels)> = {
+            let registry = self.registry.read();
+            let ords = registry.index.resolve(matchers)?;
+            let place = |ord: u32| registry.places.get(ord as usize).copied();
+            ords.iter()
+                .filter_map(|ord| Some((place(ord)?, registry.index.labels(SeriesOrd(ord)))))
+                .collect()
+        };
+        wanted.sort_unstable_by_key(|(place, _)| (place.shard(), place.local()));
+        let mut selected = Vec::with_capacity(wanted.len());
+        for run in wanted.chunk_by_mut(|a, b| a.0.shard() == b.0.shard()) {
+            let Some(first) = run.first() else { continue };
+            let mut shard = self.shard(first.0).lock();
+            for (place, labels) in run {
+                let Some((series, target)) = shard.at(place.local()) else { continue };
+                let mut view = series.view(target, range, false);
+                if view.is_empty() {
+                    continue;
+                }
+                if labels_only {
+                    view = SeriesView::default();
+                }
+                selected.push(HeadSelected { labels: labels.clone(), view });
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Exemplars inside `range` of the series that satisfy any of `sets`.
+    pub(crate) fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>> {
+        let registry = self.registry.read();
+        let mut ords = RoaringBitmap::new();
+        for matchers in sets {
+            ords |= registry.index.resolve(matchers)?;
+        }
+        let ring = self.exemplars.lock();
+        let mut found: Vec<(Labels, Vec<Exemplar>)> = ords
+            .iter()
+            .filter_map(|ord| {
+                let mut list: Vec<Exemplar> =
+                    ring.of(ord).filter(|e| range.contains(e.ts)).cloned().collect();
+                list.sort_by_key(|e| e.ts);
+                (!list.is_empty()).then(|| (registry.index.labels(SeriesOrd(ord)), list))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+
+    /// All metadata, by metric.
+    pub(crate) fn metadata(&self) -> BTreeMap<String, Vec<Metadata>> {
+        self.metadata.lock().all().clone()
+    }
+
+    /// Deletes samples inside `range` of the series that satisfy any of `sets`, in memory and in the log.
+    /// The caller excludes flushes. Returns the series touched and the place in the log to wait for.
+    pub(crate) fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
+        let mut places: Vec<Place> = {
+            let registry = self.registry.read();
+            let mut ords = RoaringBitmap::new();
+            for matchers in sets {
+                ords |= registry.index.resolve(matchers)?;
+            }
+            ords.iter().filter_map(|ord| registry.places.get(ord as usize).copied()).collect()
+        };
+        places.sort_unstable_by_key(|place| (place.shard(), place.local()));
+        let mut n_deleted = 0;
+        for run in places.chunk_by(|a, b| a.shard() == b.shard()) {
+            let Some(first) = run.first() else { continue };
+            self.wal()?.admit(run.len() * 10 + 64)?;
+            let mut shard = self.shard(*first).lock();
+            let mut touched = Vec::new();
+            for place in run {
+                if let Some((series, target)) = shard.at(place.local())
+                    && series.delete(target, range)
+                {
+                    touched.push(series.reference);
+                }
+            }
+            n_deleted += touched.len() as u64;
+            if !touched.is_empty() {
+                let mut payload = Vec::new();
+                records::put_deletion(&mut payload, range, &touched);
+                self.log_applied(records::DELETION, &payload)?;
+            }
+        }
+        self.wal()?.flush()?;
+        Ok(n_deleted)
+    }
+
+    /// Runs `f` on the label index.
+    pub(crate) fn with_index<T>(&self, f: impl FnOnce(&MemIndex) -> T) -> T {
+        f(&self.registry.read().index)
+    }
+
+    /// What is held now. Walks all series.
+    pub(crate) fn size(&self) -> HeadSize {
+        let mut size = HeadSize::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            size.series += shard.series.len() as u64;
+            for series in &shard.series {
+                size.chunks += series.n_chunks() as u64;
+                size.heap_bytes += series.heap_bytes() as u64;
+            }
+            size.heap_bytes += shard.targets.iter().map(|t| t.heap_bytes() as u64).sum::<u64>();
+            size.heap_bytes += (shard.series.capacity() * size_of::<MemSeries>()) as u64;
+        }
+        size.heap_bytes += self.keys.heap_bytes() as u64;
+        size.exemplars = self.exemplars.lock().len() as u64;
+        size
+    }
+
+    /// First and last timestamp held.
+    pub(crate) fn bounds(&self) -> Option<TimeRange> {
+        let bounds = self.bounds.lock();
+        bounds.iter().flatten().copied().reduce(|a, b| a.hull(&b))
+    }
+
+    fn widen_bounds(&self, seen: Option<TimeRange>) {
+        if let Some(seen) = seen {
+            let mut bounds = self.bounds.lock();
+            bounds[1] = Some(bounds[1].map_or(seen, |known| known.hull(&seen)));
+        }
+    }
+
+    fn count_sample(&self, n: u64, late: u64) {
+        self.counters.samples.fetch_add(n, Ordering::Relaxed);
+        self.counters.late.fetch_add(late, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,485 @@
+//! What the head keeps of one series: its last sample, the chunk it appends to, finished chunks, and
+//! apart from them the samples that came late or with timestamps of their own ("loose").
+//!
+//! Invariants: the samples of the chunks ascend strictly over all chunks; a timestamp is held once,
+//! be it in a chunk, loose, or as a histogram.
+
+use std::sync::Arc;
+
+use super::open_chunk::{OpenChunk, decode};
+use super::target::{Slot, Target};
+use crate::codec::Malformed;
+use crate::model::{Histogram, SeriesData, SeriesOrd, SeriesRef, TimeRange};
+
+/// A finished chunk; its timestamps are the slots of its window.
+#[derive(Debug, Clone)]
+struct SealedChunk {
+    window: u32,
+    bytes: Arc<[u8]>,
+}
+
+/// A sample with a timestamp of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loose {
+    pub(crate) ts: i64,
+    pub(crate) bits: u64,
+    pub(crate) start_ts: i64,
+}
+
+/// What few series have.
+#[derive(Debug, Default)]
+struct Extra {
+    sealed: Vec<SealedChunk>,
+    loose: Vec<Loose>,
+    /// From which sample on which start timestamp holds; for the samples of chunks.
+    starts: Vec<(i64, i64)>,
+    histograms: Vec<(i64, Arc<Histogram>)>,
+    frozen: Frozen,
+}
+
+/// What a flush is writing to a block, kept readable until the block is published.
+#[derive(Debug, Default)]
+struct Frozen {
+    sealed: Vec<SealedChunk>,
+    loose: Vec<Loose>,
+    starts: Vec<(i64, i64)>,
+    histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+/// What the head says to a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Verdict {
+    /// New and newest: taken.
+    Appended,
+    /// New but older than the newest: taken.
+    Late,
+    /// The same value was there already.
+    Repeated,
+    /// Another value is there; it stays. Its bits, when it is a float.
+    Conflict(Option<u64>),
+}
+
+/// One series of the head.
+#[derive(Debug)]
+pub(crate) struct MemSeries {
+    pub(crate) reference: SeriesRef,
+    pub(crate) ord: SeriesOrd,
+    pub(crate) target: u32,
+    window: u32,
+    last_ts: i64,
+    last_bits: u64,
+    last_is_histogram: bool,
+    open: OpenChunk,
+    extra: Option<Box<Extra>>,
+}
+
+/// Before the first sample.
+const NO_TS: i64 = i64::MIN;
+
+impl MemSeries {
+    pub(crate) fn new(reference: SeriesRef, ord: SeriesOrd, target: u32) -> Self {
+        Self {
+            reference,
+            ord,
+            target,
+            window: 0,
+            last_ts: NO_TS,
+            last_bits: 0,
+            last_is_histogram: false,
+            open: OpenChunk::default(),
+            extra: None,
+        }
+    }
+
+    /// Judges a float sample and takes it when it is new.
+    pub(crate) fn append(
+        &mut self,
+        target: &mut Target,
+        ts: i64,
+        bits: u64,
+        start_ts: i64,
+    ) -> Verdict {
+        if ts > self.last_ts || self.last_ts == NO_TS {
+            self.last_ts = ts;
+            self.last_bits = bits;
+            self.last_is_histogram = false;
+            match target.slot(ts).filter(|slot| self.accepts(*slot)) {
+                Some(slot) => self.push(slot, bits, ts, start_ts),
+                None => self.insert_loose(Loose { ts, bits, start_ts }),
+            }
+            return Verdict::Appended;
+        }
+        if ts == self.last_ts {
+            return match (self.last_is_histogram, self.last_bits == bits) {
+                (false, true) => Verdict::Repeated,
+                (false, false) => Verdict::Conflict(Some(self.last_bits)),
+                (true, _) => Verdict::Conflict(None),
+            };
+        }
+        match self.find(target, ts) {
+            Some(Found::Float(existing)) if existing == bits => Verdict::Repeated,
+            Some(Found::Float(existing)) => Verdict::Conflict(Some(existing)),
+            Some(Found::Histogram(_)) => Verdict::Conflict(None),
+            None => {
+                self.insert_loose(Loose { ts, bits, start_ts });
+                Verdict::Late
+            }
+        }
+    }
+
+    /// Judges a histogram sample and takes it when it is new.
+    pub(crate) fn append_histogram(
+        &mut self,
+        target: &mut Target,
+        ts: i64,
+        histogram: &Arc<Histogram>,
+    ) -> Verdict {
+        let newest = ts > self.last_ts || self.last_ts == NO_TS;
+        if !newest {
+            match self.find(target, ts) {
+                Some(Found::Histogram(existing)) if same_histogram(&existing, histogram) => {
+                    return Verdict::Repeated;
+                }
+                Some(Found::Histogram(_)) => return Verdict::Conflict(None),
+                Some(Found::Float(bits)) => return Verdict::Conflict(Some(bits)),
+                // The last sample may have left memory with a flush; its value is still known.
+                None if ts == self.last_ts && !self.last_is_histogram => {
+                    return Verdict::Conflict(Some(self.last_bits));
+                }
+                None => {}
+            }
+        } else {
+            self.last_ts = ts;
+            self.last_is_histogram = true;
+        }
+        let list = &mut self.extra().histograms;
+        let at = list.partition_point(|(t, _)| *t < ts);
+        list.insert(at, (ts, Arc::clone(histogram)));
+        if newest { Verdict::Appended } else { Verdict::Late }
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn accepts(&self, slot: Slot) -> bool {
+        slot.window > self.window
+            || self.open.len() == 0
+            || (slot.window == self.window && slot.slot >= self.open.next_slot())
+    }
+
+    fn push(&mut self, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
+        if slot.window != self.window {
+            self.seal_open();
+            self.window = slot.window;
+        }
+        self.open.push(slot.slot, bits);
+        if start_ts != 0 || self.extra.as_ref().is_some_and(|e| !e.starts.is_empty()) {
+            let starts = &mut self.extra().starts;
+            if starts.last().map_or(0, |(_, s)| *s) != start_ts {
+                starts.push((ts, start_ts));
+            }
+        }
+    }
+
+    fn seal_open(&mut self) {
+        if self.open.len() > 0 {
+            let chunk = SealedChunk { window: self.window, bytes: self.open.seal().into() };
+            self.extra().sealed.push(chunk);
+        }
+    }
+
+    fn insert_loose(&mut self, sample: Loose) {
+        let loose = &mut self.extra().loose;
+        let at = loose.partition_point(|s| s.ts < sample.ts);
+        loose.insert(at, sample);
+    }
+
+    fn find(&self, target: &mut Target, ts: i64) -> Option<Found> {
+        if self.open.len() > 0
+            && let Some(bits) = find_in_chunk(target, self.window, ts, || self.open.snapshot())
+        {
+            return Some(Found::Float(bits));
+        }
+        let extra = self.extra.as_ref()?;
+        for chunk in extra.sealed.iter().chain(&extra.frozen.sealed) {
+            if let Some(bits) = find_in_chunk(target, chunk.window, ts, || &chunk.bytes[..]) {
+                return Some(Found::Float(bits));
+            }
+        }
+        for loose in [&extra.loose, &extra.frozen.loose] {
+            if let Ok(i) = loose.binary_search_by_key(&ts, |s| s.ts) {
+                return loose.get(i).map(|s| Found::Float(s.bits));
+            }
+        }
+        for list in [&extra.histograms, &extra.frozen.histograms] {
+            if let Ok(i) = list.binary_search_by_key(&ts, |(t, _)| *t) {
+                return list.get(i).map(|(_, h)| Found::Histogram(Arc::clone(h)));
+            }
+        }
+        None
+    }
+
+    /// Sets everything aside for a flush. False when there is nothing.
+    pub(crate) fn freeze(&mut self) -> bool {
+        self.seal_open();
+        let Some(extra) = self.extra.as_mut() else { return false };
+        let frozen = &mut extra.frozen;
+        frozen.sealed.append(&mut extra.sealed);
+        frozen.histograms.append(&mut extra.histograms);
+        frozen.histograms.sort_by_key(|(ts, _)| *ts);
+        frozen.loose.append(&mut extra.loose);
+        frozen.loose.sort_by_key(|s| s.ts);
+        let current = extra.starts.last().copied();
+        frozen.starts.append(&mut extra.starts);
+        // The start timestamp that holds now holds for the samples to come as well.
+        extra.starts.extend(current);
+        !frozen.sealed.is_empty() || !frozen.loose.is_empty() || !frozen.histograms.is_empty()
+    }
+
+    /// Timestamps of the frozen samples that are not slots of the target's windows.
+    pub(crate) fn frozen_timestamps(&self) -> impl Iterator<Item = i64> {
+        self.extra.iter().flat_map(|extra| {
+            let loose = extra.frozen.loose.iter().map(|s| s.ts);
+            loose.chain(extra.frozen.histograms.iter().map(|(ts, _)| *ts))
+        })
+    }
+
+    /// Forgets what was set aside.
+    pub(crate) fn drop_frozen(&mut self) {
+        if let Some(extra) = self.extra.as_mut() {
+            extra.frozen = Frozen::default();
+            if extra.sealed.is_empty()
+                && extra.loose.is_empty()
+                && extra.starts.is_empty()
+                && extra.histograms.is_empty()
+            {
+                self.extra = None;
+            }
+        }
+    }
+
+    /// A view of the samples inside `range`, to be decoded without the shard's lock.
+    pub(crate) fn view(
+        &self,
+        target: &mut Target,
+        range: TimeRange,
+        frozen_only: bool,
+    ) -> SeriesView {
+        let mut view = SeriesView::default();
+        let mut add = |target: &mut Target, window: u32, bytes: &dyn Fn() -> Arc<[u8]>| {
+            let inside = target
+                .bounds(window)
+                .is_some_and(|(min, max)| range.overlaps(&TimeRange::new(min, max)));
+            if inside && let Some(ts) = target.timestamps(window) {
+                view.chunks.push(ViewChunk { ts, bytes: bytes() });
+            }
+        };
+        if let Some(extra) = &self.extra {
+            for chunk in &extra.frozen.sealed {
+                add(target, chunk.window, &|| Arc::clone(&chunk.bytes));
+            }
+            if !frozen_only {
+                for chunk in &extra.sealed {
+                    add(target, chunk.window, &|| Arc::clone(&chunk.bytes));
+                }
+            }
+        }
+        if !frozen_only && self.open.len() > 0 {
+            add(target, self.window, &|| self.open.snapshot().into());
+        }
+        if let Some(extra) = &self.extra {
+            view.take_extra(
+                &extra.frozen.loose,
+                &extra.frozen.starts,
+                &extra.frozen.histograms,
+                range,
+            );
+            if !frozen_only {
+                view.take_extra(&extra.loose, &extra.starts, &extra.histograms, range);
+            }
+        }
+        view
+    }
+
+    /// Removes the samples inside `range`. Returns whether there were any.
+    pub(crate) fn delete(&mut self, target: &mut Target, range: TimeRange) -> bool {
+        let mut data = SeriesData::default();
+        let view = self.view(target, TimeRange::ALL, false);
+        if view.read(TimeRange::ALL, &mut data).is_err() {
+            return false;
+        }
+        let before = data.len();
+        let mut kept = Self::new(self.reference, self.ord, self.target);
+        for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
+            if !range.contains(*ts) {
+                let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
+                kept.append(target, *ts, value.to_bits(), start_ts);
+            }
+        }
+        for (ts, histogram) in &data.histograms {
+            if !range.contains(*ts) {
+                kept.append_histogram(target, *ts, histogram);
+            }
+        }
+        let mut after = SeriesData::default();
+        let counted = kept.view(target, TimeRange::ALL, false).read(TimeRange::ALL, &mut after);
+        if counted.is_err() || after.len() == before {
+            return false;
+        }
+        *self = kept;
+        true
+    }
+
+    /// Heap bytes owned.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let mut bytes = self.open.heap_bytes();
+        if let Some(extra) = &self.extra {
+            let chunks = extra.sealed.iter().chain(&extra.frozen.sealed);
+            bytes += size_of::<Extra>() + chunks.map(|c| c.bytes.len() + 40).sum::<usize>();
+            bytes += (extra.loose.len() + extra.frozen.loose.len()) * size_of::<Loose>();
+            bytes += (extra.histograms.len() + extra.frozen.histograms.len()) * 512;
+        }
+        bytes
+    }
+
+    /// Number of chunks.
+    pub(crate) fn n_chunks(&self) -> usize {
+        usize::from(self.open.len() > 0)
+            + self.extra.as_ref().map_or(0, |e| e.sealed.len() + e.frozen.sealed.len())
+    }
+}
+
+enum Found {
+    Float(u64),
+    Histogram(Arc<Histogram>),
+}
+
+/// Equal bit for bit, NaN sums included.
+fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    a.encode(&mut x);
+    b.encode(&mut y);
+    x == y
+}
+
+fn find_in_chunk<B: AsRef<[u8]>>(
+    target: &mut Target,
+    window: u32,
+    ts: i64,
+    bytes: impl FnOnce() -> B,
+) -> Option<u64> {
+    let (min, max) = target.bounds(window)?;
+    if ts < min || max < ts {
+        return None;
+    }
+    let wanted = target.timestamps(window)?.binary_search(&ts).ok()?;
+    let mut found = None;
+    let whole = decode(bytes().as_ref(), |slot, bits| {
+        if slot as usize == wanted {
+            found = Some(bits);
+        }
+    });
+    debug_assert!(whole.is_ok(), "the head's own bytes");
+    found
+}
+
+#[derive(Debug)]
+struct ViewChunk {
+    ts: Arc<[i64]>,
+    bytes: Arc<[u8]>,
+}
+
+/// Samples of a series as they were at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesView {
+    chunks: Vec<ViewChunk>,
+    loose: Vec<Loose>,
+    starts: Vec<(i64, i64)>,
+    histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+impl SeriesView {
+    fn take_extra(
+        &mut self,
+        loose: &[Loose],
+        starts: &[(i64, i64)],
+        histograms: &[(i64, Arc<Histogram>)],
+        range: TimeRange,
+    ) {
+        self.loose.extend(loose.iter().filter(|s| range.contains(s.ts)));
+        self.loose.sort_by_key(|s| s.ts);
+        self.starts.extend_from_slice(starts);
+        self.histograms.extend(histograms.iter().filter(|(ts, _)| range.contains(*ts)).cloned());
+        self.histograms.sort_by_key(|(ts, _)| *ts);
+    }
+
+    /// Whether there is nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.loose.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Appends the samples inside `range` to `out`, in order of time.
+    pub(crate) fn read(&self, range: TimeRange, out: &mut SeriesData) -> Result<(), Malformed> {
+        let from = out.ts.len();
+        for chunk in &self.chunks {
+            let (ts, values) = (&mut out.ts, &mut out.values);
+            decode(&chunk.bytes, |slot, bits| {
+                if let Some(t) = chunk.ts.get(slot as usize)
+                    && range.contains(*t)
+                {
+                    ts.push(*t);
+                    values.push(f64::from_bits(bits));
+                }
+            })?;
+        }
+        let with_starts = !self.starts.is_empty() || self.loose.iter().any(|s| s.start_ts != 0);
+        if with_starts {
+            out.start_ts.resize(from, 0);
+            let ts = out.ts.get(from..).unwrap_or_default();
+            out.start_ts.extend(ts.iter().map(|t| self.start_at(*t)));
+        } else if !out.start_ts.is_empty() {
+            out.start_ts.resize(out.ts.len(), 0);
+        }
+        self.merge_loose(range, from, with_starts || !out.start_ts.is_empty(), out);
+        out.histograms
+            .extend(self.histograms.iter().filter(|(ts, _)| range.contains(*ts)).cloned());
+        Ok(())
+    }
+
+    fn start_at(&self, ts: i64) -> i64 {
+        let after = self.starts.partition_point(|(from, _)| *from <= ts);
+        after.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(0, |(_, start)| *start)
+    }
+
+    fn merge_loose(&self, range: TimeRange, from: usize, with_starts: bool, out: &mut SeriesData) {
+        let loose: Vec<Loose> =
+            self.loose.iter().filter(|s| range.contains(s.ts)).copied().collect();
+        if loose.is_empty() {
+            return;
+        }
+        let chunked: Vec<Loose> = (from..out.ts.len())
+            .filter_map(|i| {
+                let start_ts = out.start_ts.get(i).copied().unwrap_or(0);
+                Some(Loose { ts: *out.ts.get(i)?, bits: out.values.get(i)?.to_bits(), start_ts })
+            })
+            .collect();
+        out.ts.truncate(from);
+        out.values.truncate(from);
+        out.start_ts.truncate(from);
+        let (mut a, mut b) = (chunked.into_iter().peekable(), loose.into_iter().peekable());
+        loop {
+            let next = match (a.peek(), b.peek()) {
+                (Some(x), Some(y)) if x.ts <= y.ts => a.next(),
+                (Some(_), None) => a.next(),
+                _ => b.next(),
+            };
+            let Some(sample) = next else { break };
+            out.ts.push(sample.ts);
+            out.values.push(f64::from_bits(sample.bits));
+            if with_starts {
+                out.start_ts.push(sample.start_ts);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How a store is kept.
+
+use std::time::Duration;
+
+use crate::wal::{SEGMENT_BYTES, WalSync};
+
+/// Labels that make up a target unless set otherwise: what identifies a scrape, and what servers commonly
+/// add for themselves.
+pub const TARGET_LABELS: [&str; 12] = [
+    "__replica__",
+    "cluster",
+    "datacenter",
+    "environment",
+    "instance",
+    "job",
+    "monitor",
+    "prometheus",
+    "prometheus_replica",
+    "region",
+    "replica",
+    "zone",
+];
+
+/// Settings of a [`Store`](crate::Store).
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// When an append answers.
+    pub wal_sync: WalSync,
+    /// How long samples are kept; `None`: for ever.
+    pub retention: Option<Duration>,
+    /// How far ahead of the clock a sample may be.
+    pub future_max: Duration,
+    /// Most series in one tenant's head.
+    pub series_max: u64,
+    /// Most tenants.
+    pub tenants_max: usize,
+    /// Most exemplars kept of one tenant.
+    pub exemplars_max: usize,
+    /// Labels that make up a target: series with the same ones share their timestamps.
+    pub target_labels: Vec<String>,
+    /// How long samples stay in the head before a flush writes them to a block.
+    pub flush_interval: Duration,
+    /// Size of the log at which a flush does not wait for the interval.
+    pub wal_bytes_max: u64,
+    /// Length of one segment of the log; reserved on the disk as a whole.
+    pub wal_segment_bytes: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            wal_sync: WalSync::Always,
+            retention: None,
+            future_max: Duration::from_secs(600),
+            series_max: 100_000_000,
+            tenants_max: 1000,
+            exemplars_max: 100_000,
+            target_labels: TARGET_LABELS.map(str::to_owned).to_vec(),
+            flush_interval: Duration::from_secs(2 * 3600),
+            wal_bytes_max: 1 << 30,
+            wal_segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}

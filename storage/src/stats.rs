@@ -1,0 +1,50 @@
+//! What a database holds and did, in plain numbers.
+
+use crate::wal::WalStats;
+
+/// Counters (since the store was opened) and gauges of one tenant's database.
+#[derive(Debug, Clone, Default)]
+pub struct DbStats {
+    /// Series in the head's index.
+    pub head_series: u64,
+    /// Chunks in the head.
+    pub head_chunks: u64,
+    /// Heap bytes of samples, series states and series keys.
+    pub head_bytes: u64,
+    /// Oldest sample in the head, milliseconds.
+    pub head_min_ts: Option<i64>,
+    /// Newest sample in the head, milliseconds.
+    pub head_max_ts: Option<i64>,
+    /// Samples and histograms taken.
+    pub samples_appended: u64,
+    /// Of these, older than the newest of their series.
+    pub out_of_order_samples: u64,
+    /// Samples left out of answers and compactions because an earlier accepted one has another value.
+    pub duplicate_samples_dropped: u64,
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// The log.
+    pub wal: WalStats,
+    /// Log entries whose series was lost with a damaged part of the log.
+    pub wal_orphans: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of their files.
+    pub block_bytes: u64,
+    /// Series in them, counted once per block.
+    pub block_series: u64,
+    /// Samples in them.
+    pub block_samples: u64,
+    /// Blocks that cannot be read and were left where they are.
+    pub quarantined_blocks: u64,
+    /// Flushes of the head.
+    pub flushes: u64,
+    /// Compactions of blocks.
+    pub compactions: u64,
+    /// Time spent on them.
+    pub compaction_seconds: f64,
+    /// Oldest sample, milliseconds.
+    pub min_ts: Option<i64>,
+    /// Newest sample, milliseconds.
+    pub max_ts: Option<i64>,
+}

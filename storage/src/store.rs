@@ -1,0 +1,180 @@
+//! The data directory: its lock and one database per tenant.
+//!
+//! ```text
+//! <data>/LOCK
+//! <data>/tenants/<tenant>/{wal,blocks}/
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::db::Db;
+use crate::disk::{Disk, DiskLock, OsDisk, create_dir_durable};
+use crate::error::{Error, Result};
+use crate::options::StoreOptions;
+
+/// Longest name of a tenant, as in Mimir.
+const TENANT_BYTES_MAX: usize = 150;
+
+/// Told while a store opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayProgress {
+    /// Files of the log to read, of the tenant that is being opened.
+    pub segments_total: u64,
+    /// Of these, read.
+    pub segments_done: u64,
+    /// Samples replayed, of that tenant.
+    pub samples: u64,
+}
+
+/// All tenants of one data directory.
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: StoreOptions,
+    dbs: RwLock<BTreeMap<String, Arc<Db>>>,
+    /// Held while a database is created, so that two requests do not create it twice.
+    creation: Mutex<()>,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Store {
+    /// Opens or creates the data directory: takes its lock, loads the blocks and replays the logs of all
+    /// tenants.
+    pub fn open(
+        dir: &Path,
+        options: StoreOptions,
+        progress: &dyn Fn(ReplayProgress),
+    ) -> Result<Self> {
+        Self::open_on(Arc::new(OsDisk), dir, options, progress)
+    }
+
+    /// As [`Store::open`], on any disk.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: StoreOptions,
+        progress: &dyn Fn(ReplayProgress),
+    ) -> Result<Self> {
+        let tenants = dir.join("tenants");
+        create_dir_durable(&*disk, &tenants)?;
+        let lock = disk.lock(&dir.join("LOCK"))?;
+        let mut dbs = BTreeMap::new();
+        for entry in disk.list_dir(&tenants)? {
+            if entry.is_dir && check_tenant(&entry.name).is_ok() {
+                let db = open_db(&disk, &tenants.join(&entry.name), &options, progress)?;
+                dbs.insert(entry.name, Arc::new(db));
+            }
+        }
+        let dir = dir.to_owned();
+        Ok(Self {
+            disk,
+            dir,
+            options,
+            dbs: RwLock::new(dbs),
+            creation: Mutex::new(()),
+            _lock: lock,
+        })
+    }
+
+    /// The tenant's database, created on first use.
+    pub fn db(&self, tenant: &str) -> Result<Arc<Db>> {
+        if let Some(db) = self.existing(tenant) {
+            return Ok(db);
+        }
+        check_tenant(tenant)?;
+        let _creation = self.creation.lock();
+        if let Some(db) = self.existing(tenant) {
+            return Ok(db);
+        }
+        if self.dbs.read().len() >= self.options.tenants_max {
+            return Err(Error::Limit {
+                limit: "tenants_max",
+                what: "too many tenants",
+                max: self.options.tenants_max as u64,
+            });
+        }
+        let dir = self.dir.join("tenants").join(tenant);
+        let db = Arc::new(open_db(&self.disk, &dir, &self.options, &|_| {})?);
+        self.dbs.write().insert(tenant.to_owned(), Arc::clone(&db));
+        Ok(db)
+    }
+
+    /// The tenant's database, if it exists.
+    #[must_use]
+    pub fn existing(&self, tenant: &str) -> Option<Arc<Db>> {
+        self.dbs.read().get(tenant).cloned()
+    }
+
+    /// All databases by tenant.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<(String, Arc<Db>)> {
+        self.dbs.read().iter().map(|(name, db)| (name.clone(), Arc::clone(db))).collect()
+    }
+
+    /// What is due at `now_ms` of flushes, compactions and retention, for all tenants. One tenant's
+    /// failure does not keep the others from their turn; the first one is answered.
+    pub fn maintain(&self, now_ms: i64) -> Result<()> {
+        let mut first = Ok(());
+        for (tenant, db) in self.tenants() {
+            if let Err(error) = db.maintain(now_ms) {
+                tracing::error!(%tenant, error = &error as &dyn std::error::Error, "maintenance failed");
+                if first.is_ok() {
+                    first = Err(error);
+                }
+            }
+        }
+        first
+    }
+
+    /// Syncs the logs and refuses further writes.
+    pub fn close(&self) -> Result<()> {
+        self.tenants().iter().try_for_each(|(_, db)| db.close())
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Bytes free on the file system of the data directory.
+    pub fn free_bytes(&self) -> Result<u64> {
+        self.disk.free_bytes(&self.dir)
+    }
+}
+
+fn open_db(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &StoreOptions,
+    progress: &dyn Fn(ReplayProgress),
+) -> Result<Db> {
+    create_dir_durable(&**disk, dir)?;
+    let mut told = |files: crate::wal::Progress, samples| {
+        progress(ReplayProgress {
+            segments_total: files.files_total,
+            segments_done: files.files_done,
+            samples,
+        });
+    };
+    Db::open(Arc::clone(disk), dir, options.clone(), &mut told)
+}
+
+/// A tenant's name becomes a directory's.
+fn check_tenant(tenant: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
+    let fits = (1..=TENANT_BYTES_MAX).contains(&tenant.len()) && !tenant.starts_with('.');
+    if fits && tenant.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: format!(
+            "tenant {tenant:?} is not a name of 1 to {TENANT_BYTES_MAX} letters, digits and !-_.*'() \
+             that does not begin with a dot"
+        ),
+    })
+}

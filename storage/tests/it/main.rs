@@ -1,0 +1,6 @@
+//! The storage crate from its face: one binary, so that it is linked once.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
+
+mod crash;
+mod db;
+mod model;
