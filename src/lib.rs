@@ -1,2 +1,3 @@
 //! nines: receives Prometheus remote write, keeps every sample, answers PromQL.
 #![forbid(unsafe_code)]
+pub mod promql;

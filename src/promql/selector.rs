@@ -1,0 +1,176 @@
+//! Instant selectors and `timestamp()` over one: the latest sample of every series at every step.
+
+use std::sync::Arc;
+
+use nines_storage::model::{Histogram, Labels, SeriesData, TimeRange, is_stale};
+use nines_storage::query::{SelectHints, SeriesSet};
+
+use super::ast::{EdgeMode, Span};
+use super::error::Result;
+use super::eval::{Evaluator, Sink};
+use super::plan::{Selector, seconds};
+use super::row::Row;
+use super::steps::Steps;
+use super::workers::Work;
+
+/// What an instant selector's rows hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// The sample.
+    Value,
+    /// Its time in seconds (`timestamp`).
+    Timestamp,
+    /// Its start time in seconds, where it has one (`start_timestamp`).
+    StartTimestamp,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Selects the series of `selector` for all of `steps`, looking back `back_ms` and forward `ahead_ms`.
+    pub(super) fn select(
+        &self,
+        steps: Steps,
+        selector: &Selector,
+        function: &'static str,
+        back_ms: i64,
+        ahead_ms: i64,
+    ) -> Result<(Box<dyn SeriesSet + 'a>, TimeRange)> {
+        let first = selector.shift.of(steps.start_ms);
+        let last = selector.shift.of(steps.end_ms());
+        // Windows are open on the left.
+        let range = TimeRange::new(
+            first.saturating_sub(back_ms).saturating_add(1),
+            last.saturating_add(ahead_ms),
+        );
+        let hints = SelectHints {
+            function,
+            step_ms: if steps.is_instant() { 0 } else { steps.step_ms },
+            range_ms: selector.range_ms,
+            labels_only: false,
+        };
+        let set = self.data.select(&selector.matchers, range, &hints, self.budget)?;
+        self.budget.check_series(set.len() as u64)?;
+        let warnings = set.warnings();
+        if !warnings.is_empty() {
+            let mut annotations = self.lock_annotations();
+            warnings.into_iter().for_each(|warning| annotations.add_storage(warning));
+        }
+        Ok((set, range))
+    }
+
+    /// Rows of an instant selector.
+    pub(super) fn selector_rows(
+        &self,
+        steps: Steps,
+        span: Span,
+        selector: &Selector,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
+        if selector.edges == EdgeMode::Smoothed {
+            return self.smoothed_rows(steps, span, selector, sink);
+        }
+        self.picked_rows(steps, selector, Pick::Value, sink)
+    }
+
+    /// Rows of an instant selector, with the samples or something about them.
+    pub(super) fn picked_rows(
+        &self,
+        steps: Steps,
+        selector: &Selector,
+        pick: Pick,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
+        let (set, range) = self.select(steps, selector, "", self.lookback_ms, 0)?;
+        let evaluate = |_: &Labels, work: &mut Work, row: &mut Row| {
+            let n = self.latest_samples(steps, selector, pick, &work.data, row);
+            self.account.touch(n);
+            Ok(n > 0)
+        };
+        self.each_series(steps, &*set, range, &evaluate, sink)
+    }
+
+    /// Fills `row` with the latest sample in the lookback of every step; how many steps have one.
+    fn latest_samples(
+        &self,
+        steps: Steps,
+        selector: &Selector,
+        pick: Pick,
+        data: &SeriesData,
+        row: &mut Row,
+    ) -> usize {
+        let (mut n_floats, mut n_histograms, mut n) = (0, 0, 0);
+        for step in 0..steps.n {
+            let time = selector.shift.of(steps.at(step));
+            let oldest = time.saturating_sub(self.lookback_ms);
+            while data.ts.get(n_floats).is_some_and(|&ts| ts <= time) {
+                n_floats += 1;
+            }
+            while data.histograms.get(n_histograms).is_some_and(|h| h.0 <= time) {
+                n_histograms += 1;
+            }
+            let float = latest_float(data, n_floats, oldest);
+            let histogram = n_histograms
+                .checked_sub(1)
+                .and_then(|at| data.histograms.get(at))
+                .filter(|h| h.0 > oldest);
+            let found = match (float, histogram) {
+                (Some((ts, at)), None) => Found::Float(ts, at),
+                (Some((ts, at)), Some(h)) if ts > h.0 => Found::Float(ts, at),
+                (_, Some(h)) => Found::Histogram(h.0, &h.1),
+                (None, None) => continue,
+            };
+            n += usize::from(place(row, step, pick, data, found));
+        }
+        n
+    }
+}
+
+enum Found<'d> {
+    /// Time and place of a float.
+    Float(i64, usize),
+    /// Time and value of a histogram.
+    Histogram(i64, &'d Arc<Histogram>),
+}
+
+fn latest_float(data: &SeriesData, n: usize, oldest: i64) -> Option<(i64, usize)> {
+    let at = n.checked_sub(1)?;
+    let ts = *data.ts.get(at)?;
+    (ts > oldest).then_some((ts, at))
+}
+
+/// Puts what was found into the row, unless it ends the series.
+fn place(row: &mut Row, step: usize, pick: Pick, data: &SeriesData, found: Found<'_>) -> bool {
+    let value = match found {
+        Found::Float(ts, at) => {
+            let value = data.values.get(at).copied().unwrap_or(f64::NAN);
+            if is_stale(value) {
+                return false;
+            }
+            match pick {
+                Pick::Value => value,
+                Pick::Timestamp => seconds(ts),
+                Pick::StartTimestamp => match data.start_ts.get(at) {
+                    None | Some(0) => return false,
+                    Some(&start) => seconds(start),
+                },
+            }
+        }
+        Found::Histogram(ts, histogram) => {
+            if histogram.is_stale() {
+                return false;
+            }
+            match pick {
+                Pick::Value => {
+                    row.histograms.push((step, Arc::clone(histogram)));
+                    return true;
+                }
+                Pick::Timestamp => seconds(ts),
+                Pick::StartTimestamp if histogram.start_ts == 0 => return false,
+                Pick::StartTimestamp => seconds(histogram.start_ts),
+            }
+        }
+    };
+    if let Some(place) = row.values.get_mut(step) {
+        *place = value;
+    }
+    true
+}
