@@ -1,0 +1,610 @@
+//! Settings: one YAML file, flags over it, defaults under both.
+//!
+//! Unknown keys are refused with their line and column. Every key has a reader: a key that nothing reads does
+//! not belong here. [`Config::effective_yaml`] is what `/api/v1/status/config` shows.
+
+mod duration;
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use nines_storage::{StoreOptions, WalSync};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use duration::{InvalidDuration, PromDuration};
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Data directory.
+    pub data: PathBuf,
+    /// The HTTP server.
+    pub web: WebConfig,
+    /// Limits of queries.
+    pub query: QueryConfig,
+    /// What is kept, and how much of it.
+    pub storage: StorageConfig,
+    /// The write-ahead log.
+    pub wal: WalConfig,
+    /// Limits of remote write.
+    pub write: WriteConfig,
+    /// Logging.
+    pub log: LogConfig,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebConfig {
+    /// `address:port` to listen on.
+    pub listen: String,
+    /// Address under which browsers and alerts reach this server.
+    pub external_url: Option<String>,
+    /// Regular expression of the origins that browsers may query from; anchored at both ends. None by default.
+    pub cors_origin: Option<String>,
+    /// Whether series may be deleted over HTTP.
+    pub enable_admin_api: bool,
+    /// Whether an address that other machines can reach is accepted although there is no authentication.
+    pub insecure_public: bool,
+    /// Most open connections.
+    pub max_connections: usize,
+    /// How long running requests may take after a stop signal.
+    pub drain_timeout: PromDuration,
+}
+
+/// Limits of queries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// Longest running time of one query.
+    pub timeout: PromDuration,
+    /// Most samples one query may hold.
+    pub max_samples: u64,
+    /// Most queries running at once.
+    pub max_concurrency: usize,
+    /// How far back an instant selector looks.
+    pub lookback_delta: PromDuration,
+    /// Most series one selector may touch.
+    pub max_series: u64,
+    /// Most bytes one query may hold.
+    pub max_bytes: u64,
+}
+
+/// What is kept, and how much of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Age at which samples are dropped.
+    pub retention: Retention,
+    /// How far ahead of the clock a sample may be.
+    pub max_future: PromDuration,
+    /// Most active series of one tenant.
+    pub max_series: u64,
+    /// Most tenants.
+    pub max_tenants: usize,
+    /// Most exemplars kept for one tenant.
+    pub max_exemplars: usize,
+    /// Labels that make up a scrape target.
+    pub target_labels: Vec<String>,
+    /// Age at which samples in memory are flushed to a block.
+    pub flush_interval: PromDuration,
+    /// Bytes of log segments at which the head is flushed without waiting for the interval.
+    pub wal_flush_bytes: u64,
+}
+
+/// The write-ahead log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalConfig {
+    /// When a write is acknowledged.
+    pub sync: Sync,
+}
+
+/// Limits of remote write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WriteConfig {
+    /// Largest request body, compressed.
+    pub max_body_bytes: u64,
+    /// Most bytes of bodies held at once over all requests, compressed.
+    pub max_inflight_bytes: u64,
+    /// Most requests being decoded and committed at once.
+    pub max_concurrency: usize,
+    /// Longest time one body may take to arrive.
+    pub body_timeout: PromDuration,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Least severe level that is written.
+    pub level: LogLevel,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each says itself")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./data"),
+            web: WebConfig::default(),
+            query: QueryConfig::default(),
+            storage: StorageConfig::default(),
+            wal: WalConfig::default(),
+            write: WriteConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9999".to_owned(),
+            external_url: None,
+            cors_origin: None,
+            enable_admin_api: false,
+            insecure_public: false,
+            max_connections: 4096,
+            drain_timeout: PromDuration::from_secs(30),
+        }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            timeout: PromDuration::from_secs(120),
+            max_samples: 50_000_000,
+            max_concurrency: 20,
+            lookback_delta: PromDuration::from_secs(300),
+            max_series: 5_000_000,
+            max_bytes: 2 << 30,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        let options = StoreOptions::default();
+        Self {
+            retention: Retention::Unlimited,
+            max_future: PromDuration(options.future_max),
+            max_series: options.series_max,
+            max_tenants: options.tenants_max,
+            max_exemplars: options.exemplars_max,
+            target_labels: options.target_labels,
+            flush_interval: PromDuration(options.flush_interval),
+            wal_flush_bytes: options.wal_bytes_max,
+        }
+    }
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        Self { sync: Sync::Always }
+    }
+}
+
+impl Default for WriteConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_inflight_bytes: 256 << 20,
+            max_concurrency: 128,
+            body_timeout: PromDuration::from_secs(30),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Once it is on the disk.
+    Always,
+    /// At once; the disk follows after this time at the latest.
+    Interval(PromDuration),
+}
+
+impl FromStr for Sync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "always" {
+            return Ok(Self::Always);
+        }
+        match text.parse::<PromDuration>() {
+            Ok(interval) if !interval.0.is_zero() => Ok(Self::Interval(interval)),
+            _ => Err(format!(
+                "not a sync mode: {text:?}; write 'always' or an interval such as 200ms"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Sync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Interval(interval) => interval.fmt(f),
+        }
+    }
+}
+
+/// Age at which samples are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Never.
+    Unlimited,
+    /// After this time.
+    After(PromDuration),
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if matches!(text, "unlimited" | "0" | "0s") {
+            return Ok(Self::Unlimited);
+        }
+        text.parse().map(Self::After).map_err(|_| {
+            format!("not a retention: {text:?}; write 'unlimited' or a duration such as 90d")
+        })
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("unlimited"),
+            Self::After(age) => age.fmt(f),
+        }
+    }
+}
+
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+serde_as_text!(Sync);
+serde_as_text!(Retention);
+
+/// A config file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config file {path}: {cause}", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file is not a valid config.
+    #[error("{path}: {cause}", path = path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        cause: String,
+    },
+    /// A setting has a value that cannot be used.
+    #[error("{setting}: {problem}")]
+    Value {
+        /// The key.
+        setting: &'static str,
+        /// What is wrong and what to do about it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+        Self::parse(&text).map_err(|cause| ConfigError::Parse { path: path.to_owned(), cause })
+    }
+
+    /// Reads a YAML text; the error names line and column.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let empty =
+            text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        if empty {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(text).map_err(|error| place_error(text, &error))
+    }
+
+    /// Checks the values that the types do not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |setting, problem: &str| {
+            Err(ConfigError::Value { setting, problem: problem.to_owned() })
+        };
+        self.cors_regex()?;
+        self.listen_addr()?;
+        if self.query.timeout.0.is_zero() {
+            return invalid("query.timeout", "must be longer than 0s; the default is 2m");
+        }
+        if self.query.lookback_delta.0.is_zero() {
+            return invalid("query.lookback_delta", "must be longer than 0s; the default is 5m");
+        }
+        if self.query.max_concurrency == 0
+            || self.write.max_concurrency == 0
+            || self.web.max_connections == 0
+        {
+            return invalid("max_concurrency and max_connections", "must be 1 or more");
+        }
+        if self.storage.target_labels.is_empty() {
+            return invalid(
+                "storage.target_labels",
+                "needs at least one label, for example [job, instance]",
+            );
+        }
+        if self.write.max_inflight_bytes < self.write.max_body_bytes {
+            return invalid(
+                "write.max_inflight_bytes",
+                "must not be smaller than write.max_body_bytes",
+            );
+        }
+        Ok(())
+    }
+
+    /// The address to listen on. An address that other machines can reach is refused unless
+    /// `web.insecure_public` is set, because nothing asks for a password.
+    pub fn listen_addr(&self) -> Result<SocketAddr, ConfigError> {
+        let listen = &self.web.listen;
+        let invalid = |problem| ConfigError::Value { setting: "web.listen", problem };
+        let addr =
+            listen.to_socket_addrs().ok().and_then(|mut addrs| addrs.next()).ok_or_else(|| {
+                invalid(format!(
+                    "{listen:?} is not an address; write host:port, for example 127.0.0.1:9999"
+                ))
+            })?;
+        if !addr.ip().is_loopback() && !self.web.insecure_public {
+            return Err(invalid(format!(
+                "{listen} can be reached by other machines, and nines does not ask for a password: listen on \
+                 127.0.0.1 behind a proxy that does, or add --insecure-public (web.insecure_public: true) \
+                 if the network itself is trusted"
+            )));
+        }
+        Ok(addr)
+    }
+
+    /// The compiled `web.cors_origin`, anchored at both ends.
+    pub fn cors_regex(&self) -> Result<Option<regex::Regex>, ConfigError> {
+        let Some(pattern) = &self.web.cors_origin else { return Ok(None) };
+        match regex::Regex::new(&format!("^(?:{pattern})$")) {
+            Ok(regex) => Ok(Some(regex)),
+            Err(cause) => {
+                Err(ConfigError::Value { setting: "web.cors_origin", problem: cause.to_string() })
+            }
+        }
+    }
+
+    /// The options of the store.
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        let storage = &self.storage;
+        StoreOptions {
+            wal_sync: match self.wal.sync {
+                Sync::Always => WalSync::Always,
+                Sync::Interval(interval) => WalSync::Interval(interval.0),
+            },
+            retention: match storage.retention {
+                Retention::Unlimited => None,
+                Retention::After(age) => Some(age.0),
+            },
+            future_max: storage.max_future.0,
+            series_max: storage.max_series,
+            tenants_max: storage.max_tenants,
+            exemplars_max: storage.max_exemplars,
+            target_labels: storage.target_labels.clone(),
+            flush_interval: storage.flush_interval.0,
+            wal_bytes_max: storage.wal_flush_bytes,
+            ..StoreOptions::default()
+        }
+    }
+
+    /// What is in force, as YAML, a password inside an address hidden.
+    #[must_use]
+    pub fn effective_yaml(&self) -> String {
+        let mut shown = self.clone();
+        shown.web.external_url = shown.web.external_url.map(|url| hide_password(&url));
+        serde_saphyr::to_string(&shown)
+            .unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    /// The longest time one query may run.
+    #[must_use]
+    pub const fn query_timeout(&self) -> Duration {
+        self.query.timeout.0
+    }
+}
+
+/// The error with the line and column that it is about. The parser names the place of the mapping around an
+/// unknown key, not that of the key, and none for a value that one of our own types refuses.
+fn place_error(text: &str, error: &serde_saphyr::Error) -> String {
+    let message = error.to_string();
+    let quoted = |open: &str, close: &str| Some(message.split_once(open)?.1.split_once(close)?.0);
+    let Some(around) = error.location() else {
+        let place = quoted("\"", "\"").and_then(|value| find_value(text, value));
+        return place.map_or_else(
+            || message.clone(),
+            |(line, column)| format!("line {line}, column {column}: {message}"),
+        );
+    };
+    let line_from = usize::try_from(around.line()).unwrap_or(1);
+    let key = quoted("unknown field `", "`");
+    match key.and_then(|key| Some((key, find_key(text, key, line_from)?))) {
+        Some((key, (line, column))) => {
+            format!(
+                "line {line}, column {column}: there is no setting {key:?} here; remove it or correct its name"
+            )
+        }
+        None => message,
+    }
+}
+
+/// Line and column, counted from 1, of a plain or quoted value.
+fn find_value(text: &str, value: &str) -> Option<(usize, usize)> {
+    text.lines().enumerate().find_map(|(i, line)| {
+        let (key, rest) = line.split_once(':')?;
+        let at = rest.find(value)?;
+        let found = rest.split([',', '}', '#']).any(|part| {
+            part.rsplit(':').next().unwrap_or_default().trim().trim_matches(['"', '\'']) == value
+        });
+        found.then(|| {
+            (i + 1, key.chars().count() + 2 + rest.get(..at).unwrap_or_default().chars().count())
+        })
+    })
+}
+
+/// Line and column, counted from 1, of a mapping key at or behind `line_from`.
+fn find_key(text: &str, key: &str, line_from: usize) -> Option<(usize, usize)> {
+    for (i, line) in text.lines().enumerate().skip(line_from.saturating_sub(1)) {
+        for (at, _) in line.match_indices(key) {
+            let (before, after) = (line.get(..at)?, line.get(at + key.len()..)?);
+            let begins = before.trim_end_matches(['"', '\'']).ends_with(['{', ',', ' ', '\t'])
+                || before.trim().is_empty();
+            let ends = after.trim_start_matches(['"', '\'']).trim_start().starts_with(':');
+            if begins && ends {
+                return Some((i + 1, before.chars().count() + 1));
+            }
+        }
+    }
+    None
+}
+
+/// `https://user:secret@host` with the password replaced.
+fn hide_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(host_end);
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:<secret>@{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn reads_a_part_and_keeps_the_other_defaults() {
+        let config = Config::parse(
+            "web:\n  listen: 127.0.0.1:1\nquery:\n  timeout: 1m30s\nstorage:\n  retention: 90d\nwal:\n  sync: 200ms\n",
+        )
+        .unwrap();
+        assert_eq!(config.web.listen, "127.0.0.1:1");
+        assert_eq!(config.query.timeout, PromDuration::from_secs(90));
+        assert_eq!(config.query.max_samples, 50_000_000);
+        assert_eq!(
+            config.storage.retention,
+            Retention::After(PromDuration::from_secs(90 * 86_400))
+        );
+        assert_eq!(config.wal.sync, Sync::Interval(PromDuration(Duration::from_millis(200))));
+        assert_eq!(config.store_options().wal_sync, WalSync::Interval(Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        assert_eq!(Config::parse("# nothing\n\n").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        for (text, place, key) in [
+            ("query:\n  timeout: 1m\n  timeot: 1m\n", "line 3, column 3", "timeot"),
+            ("# x\nwall: {}\n", "line 2, column 1", "wall"),
+            ("query: {timeout: 1m, max: 1}\n", "line 1, column 22", "max"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.contains(place) && error.contains(key), "{error}");
+        }
+        let error = Config::parse("query:\n  timeout: soon\n").unwrap_err();
+        assert_eq!(
+            error,
+            "line 2, column 12: not a valid duration: \"soon\"; write for example 30s, 5m, 1h30m or 2d"
+        );
+        let error = Config::parse("query:\n  max_samples: many\n").unwrap_err();
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        let mut config = Config::default();
+        config.web.external_url = Some("https://nines.example/".to_owned());
+        config.storage.retention = Retention::After(PromDuration::from_secs(86_400));
+        assert_eq!(Config::parse(&config.effective_yaml()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let mut config = Config::default();
+        config.web.external_url = Some("https://bob:hunter2@nines.example/x".to_owned());
+        let yaml = config.effective_yaml();
+        assert!(!yaml.contains("hunter2"), "{yaml}");
+        assert!(yaml.contains("bob:<secret>@nines.example/x"), "{yaml}");
+    }
+
+    #[test]
+    fn a_public_address_is_refused_with_what_to_do() {
+        let mut config = Config::default();
+        config.web.listen = "0.0.0.0:9999".to_owned();
+        assert!(config.validate().unwrap_err().to_string().contains("--insecure-public"));
+        config.web.insecure_public = true;
+        config.validate().unwrap();
+        config.web.listen = "nonsense".to_owned();
+        assert!(config.validate().unwrap_err().to_string().contains("host:port"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Every metric of the program, declared once.
+//!
+//! Names are `nines_<part>_<noun>_<unit>[_total]` in base units; `process_*` are the names that every
+//! Prometheus client uses.
+
+/// What kind of number a family holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the text format")]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A metric: its name, kind and help text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// Name.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// What it counts.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Family = Family { name: $name, kind: Kind::$kind, help: $help };)*
+        /// All of them.
+        pub const ALL: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    HTTP_REQUESTS = Counter "nines_http_requests_total"
+        "Answered HTTP requests by handler and class of status.";
+    HTTP_DURATION = Histogram "nines_http_request_duration_seconds"
+        "Time from a request's head to its answer's head.";
+    HTTP_CONNECTIONS = Counter "nines_http_connections_total"
+        "Accepted connections.";
+    INGEST_REQUESTS = Counter "nines_ingest_requests_total"
+        "Remote-write requests whose body was judged.";
+    INGEST_SAMPLES = Counter "nines_ingest_samples_total"
+        "Float samples written, exact repetitions included.";
+    INGEST_HISTOGRAMS = Counter "nines_ingest_histograms_total"
+        "Native histograms written, exact repetitions included.";
+    INGEST_EXEMPLARS = Counter "nines_ingest_exemplars_total"
+        "Exemplars written, exact repetitions included.";
+    INGEST_BYTES = Counter "nines_ingest_body_bytes_total"
+        "Compressed bytes of the bodies.";
+    INGEST_REJECTED = Counter "nines_ingest_rejected_total"
+        "Refused samples, histograms, exemplars and series by reason.";
+    INGEST_UNDECODABLE = Counter "nines_ingest_undecodable_requests_total"
+        "Remote-write bodies that could not be decoded.";
+    INGEST_OVERLOADED = Counter "nines_ingest_overloaded_requests_total"
+        "Remote-write requests put off with 503 because a limit of the server was reached.";
+    INGEST_UNAVAILABLE = Counter "nines_ingest_unavailable_requests_total"
+        "Remote-write requests put off with 503 because the store could not take them.";
+    INGEST_INFLIGHT_BYTES = Gauge "nines_ingest_inflight_bytes"
+        "Compressed bytes of bodies that are held now.";
+    INGEST_SENDERS = Gauge "nines_ingest_senders"
+        "Senders that are remembered.";
+    QUERIES = Counter "nines_query_requests_total"
+        "Queries begun.";
+    QUERY_FAILURES = Counter "nines_query_failures_total"
+        "Queries that ended with an error.";
+    QUERY_SECONDS = Counter "nines_query_duration_seconds_total"
+        "Time spent on queries.";
+    QUERY_SAMPLES = Counter "nines_query_samples_total"
+        "Samples that queries touched.";
+    QUERY_RUNNING = Gauge "nines_query_running"
+        "Queries running now.";
+    MAINTENANCE_FAILURES = Counter "nines_maintenance_failures_total"
+        "Rounds of flush, compaction and retention that failed.";
+    READY = Gauge "nines_ready"
+        "1 once the log is replayed and requests are served.";
+    BUILD_INFO = Gauge "nines_build_info"
+        "Always 1; the label tells the version.";
+    HEAD_SERIES = Gauge "nines_head_series"
+        "Series in memory.";
+    HEAD_CHUNKS = Gauge "nines_head_chunks"
+        "Chunks in memory.";
+    HEAD_BYTES = Gauge "nines_head_bytes"
+        "Bytes of samples in memory.";
+    HEAD_SAMPLES = Counter "nines_head_samples_appended_total"
+        "Samples appended.";
+    HEAD_OUT_OF_ORDER = Counter "nines_head_out_of_order_samples_total"
+        "Samples that came later than a newer one of their series.";
+    WAL_BYTES = Gauge "nines_wal_bytes"
+        "Bytes of the write-ahead log.";
+    WAL_SEGMENTS = Gauge "nines_wal_segments"
+        "Segments of the write-ahead log.";
+    WAL_SYNCS = Counter "nines_wal_syncs_total"
+        "Times the write-ahead log was synced to disk.";
+    WAL_SYNC_SECONDS = Counter "nines_wal_sync_duration_seconds_total"
+        "Time spent on syncing the write-ahead log.";
+    WAL_FAILED = Gauge "nines_wal_failed"
+        "1 after the write-ahead log failed: writes are refused until a restart.";
+    WAL_FULL = Gauge "nines_wal_full"
+        "1 while no segment of the write-ahead log can be made: writes are refused until there is room.";
+    WAL_ORPHANS = Counter "nines_wal_orphans_total"
+        "Entries of the write-ahead log whose series was lost with a damaged part of it.";
+    WAL_CORRUPTIONS = Counter "nines_wal_corruptions_total"
+        "Damaged places found in the write-ahead log.";
+    BLOCKS = Gauge "nines_block_count"
+        "Blocks on disk.";
+    BLOCK_BYTES = Gauge "nines_block_bytes"
+        "Bytes of the blocks.";
+    BLOCK_SERIES = Gauge "nines_block_series"
+        "Series over all blocks, counted once per block.";
+    BLOCK_SAMPLES = Gauge "nines_block_samples"
+        "Samples in blocks.";
+    BLOCKS_QUARANTINED = Gauge "nines_block_quarantined"
+        "Damaged blocks that are left out of answers.";
+    FLUSHES = Counter "nines_compaction_flushes_total"
+        "Flushes of the head to a block.";
+    COMPACTIONS = Counter "nines_compaction_runs_total"
+        "Compactions.";
+    COMPACTION_SECONDS = Counter "nines_compaction_duration_seconds_total"
+        "Time spent on compactions.";
+    DUPLICATES = Counter "nines_compaction_duplicate_samples_dropped_total"
+        "Samples dropped because an earlier one has their timestamp.";
+    EXEMPLARS = Gauge "nines_exemplar_count"
+        "Exemplars kept.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total"
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_RSS = Gauge "process_resident_memory_bytes"
+        "Resident memory size in bytes.";
+    PROCESS_VSIZE = Gauge "process_virtual_memory_bytes"
+        "Virtual memory size in bytes.";
+    PROCESS_FDS = Gauge "process_open_fds"
+        "Number of open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds"
+        "Maximum number of open file descriptors.";
+    PROCESS_THREADS = Gauge "process_threads"
+        "Number of threads.";
+    PROCESS_START = Gauge "process_start_time_seconds"
+        "Start time of the process since unix epoch in seconds.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_rule() {
+        let mut seen = HashSet::new();
+        for family in ALL {
+            assert!(seen.insert(family.name), "{} twice", family.name);
+            assert_eq!(
+                family.kind == Kind::Counter,
+                family.name.ends_with("_total"),
+                "{}",
+                family.name
+            );
+            assert!(
+                family.name.starts_with("nines_") || family.name.starts_with("process_"),
+                "{}",
+                family.name
+            );
+            assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{}", family.name);
+        }
+    }
+}
