@@ -1,4 +1,6 @@
 //! The `nines` program.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    nines::cli::main()
+}

@@ -1,0 +1,263 @@
+//! The command line. Exit codes: 0 done, 1 failed while running, 2 wrong usage (of flags or config).
+
+mod compact;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use nines_storage::{ReplayProgress, Store};
+
+use crate::config::{Config, LogFormat, LogLevel, PromDuration, Retention, Sync};
+
+/// Exit code of wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+/// Receives Prometheus remote write, keeps every sample, answers PromQL.
+#[derive(Debug, Parser)]
+#[command(name = "nines", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Box<ServeArgs>),
+    /// Flush the log into blocks and compact them, without a server
+    ///
+    /// The data directory must not be in use.
+    Compact(CompactArgs),
+    /// Check a config file and print what is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct CompactArgs {
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data: PathBuf,
+    /// Config file, for the settings of the store
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Flags of `serve`; each wins over the config file.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Config file (YAML); `nines check-config` tells what is wrong with one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory, created if it is not there [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:9999]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Accept an address that other machines can reach, although nines asks nobody for a password
+    #[arg(long)]
+    insecure_public: bool,
+    /// Allow deleting series over HTTP (/api/v1/admin/tsdb)
+    #[arg(long = "web.enable-admin-api")]
+    enable_admin_api: bool,
+    /// Address under which browsers reach this server, for links
+    #[arg(long = "web.external-url", value_name = "URL")]
+    external_url: Option<String>,
+    /// Regular expression of the origins that browsers may query from; anchored [default: none]
+    #[arg(long = "web.cors.origin", value_name = "REGEX")]
+    cors_origin: Option<String>,
+    /// Longest running time of a query [default: 2m]
+    #[arg(long = "query.timeout", value_name = "DURATION")]
+    query_timeout: Option<PromDuration>,
+    /// Most samples a query may hold in memory [default: 50000000]
+    #[arg(long = "query.max-samples", value_name = "N")]
+    query_max_samples: Option<u64>,
+    /// Most queries running at once; further ones wait [default: 20]
+    #[arg(long = "query.max-concurrency", value_name = "N")]
+    query_max_concurrency: Option<usize>,
+    /// How far back an instant selector looks for a sample [default: 5m]
+    #[arg(long = "query.lookback-delta", value_name = "DURATION")]
+    query_lookback_delta: Option<PromDuration>,
+    /// Most series one selector may touch [default: 5000000]
+    #[arg(long = "query.max-series", value_name = "N")]
+    query_max_series: Option<u64>,
+    /// Age at which samples are dropped: 'unlimited' or a duration such as 90d [default: unlimited]
+    #[arg(long = "storage.retention", value_name = "DURATION")]
+    storage_retention: Option<Retention>,
+    /// When a write is acknowledged: 'always' (once it is on disk) or an interval such as 200ms
+    /// (what came within it can be lost in a crash) [default: always]
+    #[arg(long = "wal.sync", value_name = "MODE")]
+    wal_sync: Option<Sync>,
+    /// Least severe level that is logged [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// Form of the log lines [default: text]
+    #[arg(long = "log.format", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl ServeArgs {
+    /// Puts the flags over `config`.
+    fn apply(self, config: &mut Config) {
+        fn set<T>(slot: &mut T, flag: Option<T>) {
+            if let Some(value) = flag {
+                *slot = value;
+            }
+        }
+        set(&mut config.data, self.data);
+        set(&mut config.web.listen, self.listen);
+        config.web.insecure_public |= self.insecure_public;
+        config.web.enable_admin_api |= self.enable_admin_api;
+        if self.external_url.is_some() {
+            config.web.external_url = self.external_url;
+        }
+        if self.cors_origin.is_some() {
+            config.web.cors_origin = self.cors_origin;
+        }
+        set(&mut config.query.timeout, self.query_timeout);
+        set(&mut config.query.max_samples, self.query_max_samples);
+        set(&mut config.query.max_concurrency, self.query_max_concurrency);
+        set(&mut config.query.lookback_delta, self.query_lookback_delta);
+        set(&mut config.query.max_series, self.query_max_series);
+        set(&mut config.storage.retention, self.storage_retention);
+        set(&mut config.wal.sync, self.wal_sync);
+        set(&mut config.log.level, self.log_level);
+        set(&mut config.log.format, self.log_format);
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => {
+            let mut config = match load(args.config.as_ref()) {
+                Ok(config) => config,
+                Err(error) => return fail(USAGE, &error),
+            };
+            args.apply(&mut config);
+            if let Err(error) = config.validate() {
+                return fail(USAGE, &error.into());
+            }
+            finish(serve::serve(config))
+        }
+        Command::Compact(args) => {
+            let mut config = match load(args.config.as_ref()) {
+                Ok(config) => config,
+                Err(error) => return fail(USAGE, &error),
+            };
+            config.data = args.data;
+            finish(compact::compact(&config))
+        }
+        Command::CheckConfig { file } => {
+            let checked = Config::load(&file).and_then(|config| config.validate());
+            finish(
+                checked
+                    .map(|()| print_line(&format!("{} is valid", file.display())))
+                    .map_err(Into::into),
+            )
+        }
+        Command::Version => {
+            print_line(&format!("nines {}", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Opens the store; the error says what to do about a directory that is in use.
+fn open_store(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Result<Store> {
+    let dir = &config.data;
+    Store::open(dir, config.store_options(), progress).map_err(|error| {
+        let in_use = matches!(&error, nines_storage::Error::Io { op: "lock", .. });
+        let context = if in_use {
+            format!("the data directory {} is used by another nines: stop that one, or name another directory with --data", dir.display())
+        } else {
+            format!("cannot open the data directory {}", dir.display())
+        };
+        anyhow::Error::new(error).context(context)
+    })
+}
+
+fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
+    Ok(match file {
+        Some(file) => Config::load(file)?,
+        None => Config::default(),
+    })
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
+    // Nothing more can be said when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "nines: {error:#}");
+    ExitCode::from(code)
+}
+
+fn print_line(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let args = [
+            "nines",
+            "serve",
+            "--query.timeout",
+            "1m30s",
+            "--wal.sync",
+            "100ms",
+            "--storage.retention",
+            "90d",
+            "--listen",
+            "127.0.0.1:1",
+            "--web.enable-admin-api",
+            "--log.format",
+            "json",
+        ];
+        let Command::Serve(args) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("not serve")
+        };
+        let mut config =
+            Config::parse("query: {timeout: 5m, max_samples: 7}\nlog: {format: text}\n").unwrap();
+        args.apply(&mut config);
+        assert_eq!(config.query.timeout, PromDuration::from_secs(90));
+        assert_eq!(config.query.max_samples, 7);
+        assert_eq!(config.wal.sync.to_string(), "100ms");
+        assert_eq!(config.storage.retention.to_string(), "90d");
+        assert_eq!(config.web.listen, "127.0.0.1:1");
+        assert!(config.web.enable_admin_api && !config.web.insecure_public);
+        assert_eq!(config.log.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn a_wrong_value_is_wrong_usage() {
+        let error = Cli::try_parse_from(["nines", "serve", "--query.timeout", "5"]).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(USAGE));
+        assert!(error.to_string().contains("1h30m"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nines_storage::{Db, ReplayProgress, Store};
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+
+use super::error::{ApiError, ApiResult};
+use super::senders::Senders;
+use super::time::now_ms;
+use crate::config::Config;
+use crate::telemetry::Telemetry;
+
+/// How far the server has come.
+#[derive(Clone)]
+pub enum Phase {
+    /// The log is being replayed.
+    Starting(ReplayProgress),
+    /// Requests are served.
+    Ready(Arc<Store>),
+    /// No further requests.
+    Stopping,
+}
+
+/// The state of the server.
+pub struct App {
+    /// Settings in force.
+    pub config: Config,
+    /// Counters.
+    pub telemetry: Telemetry,
+    /// Who writes.
+    pub senders: Senders,
+    /// Start of the process in milliseconds since the epoch.
+    pub started_ms: i64,
+    pub(super) cors: Option<regex::Regex>,
+    pub(super) query_slots: Arc<Semaphore>,
+    pub(super) write_slots: Arc<Semaphore>,
+    pub(super) engine: super::evaluate::QueryEngine,
+    inflight_bytes: AtomicU64,
+    phase: RwLock<Phase>,
+}
+
+impl App {
+    /// The state of a server that is starting. The settings have been validated.
+    #[must_use]
+    pub fn new(config: Config) -> Arc<Self> {
+        let progress = ReplayProgress { segments_total: 0, segments_done: 0, samples: 0 };
+        Arc::new(Self {
+            cors: config.cors_regex().ok().flatten(),
+            query_slots: Arc::new(Semaphore::new(config.query.max_concurrency)),
+            write_slots: Arc::new(Semaphore::new(config.write.max_concurrency)),
+            engine: super::evaluate::QueryEngine::new(&config.query),
+            telemetry: Telemetry::default(),
+            senders: Senders::default(),
+            started_ms: now_ms(),
+            inflight_bytes: AtomicU64::new(0),
+            phase: RwLock::new(Phase::Starting(progress)),
+            config,
+        })
+    }
+
+    /// Where the server is.
+    pub fn phase(&self) -> Phase {
+        self.phase.read().clone()
+    }
+
+    /// Moves on.
+    pub fn set_phase(&self, phase: Phase) {
+        *self.phase.write() = phase;
+    }
+
+    /// The store, once it is open.
+    pub fn store(&self) -> ApiResult<Arc<Store>> {
+        match &*self.phase.read() {
+            Phase::Ready(store) => Ok(store.clone()),
+            Phase::Starting(_) | Phase::Stopping => Err(ApiError::NotReady),
+        }
+    }
+
+    /// The database of a tenant, if it has one.
+    pub fn existing_db(&self, tenant: &str) -> ApiResult<Option<Arc<Db>>> {
+        Ok(self.store()?.existing(tenant))
+    }
+
+    /// Bytes of write bodies that are held now.
+    pub fn inflight_bytes(&self) -> u64 {
+        self.inflight_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Accounts for bytes of write bodies; gives nothing back by itself.
+    pub(super) fn hold_bytes(&self, n: u64) -> bool {
+        let held = self.inflight_bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        if held > self.config.write.max_inflight_bytes {
+            self.inflight_bytes.fetch_sub(n, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn release_bytes(&self, n: u64) {
+        self.inflight_bytes.fetch_sub(n, Ordering::Relaxed);
+    }
+}

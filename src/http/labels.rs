@@ -1,0 +1,132 @@
+//! `/api/v1/labels` and `/api/v1/label/<name>/values`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+
+use super::app::App;
+use super::error::{ApiError, ApiResult, go_quote, json};
+use super::json::{success, write_string_list};
+use super::params::{Params, percent_decode};
+use super::run::run;
+use super::tenant::Tenant;
+
+/// The warning of an answer that was cut at `limit`.
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+/// `/api/v1/labels`
+pub(super) async fn names(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    params: Params,
+) -> ApiResult {
+    let limit = params.limit()?;
+    let range = params.time_range()?;
+    let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
+    let Some(db) = app.existing_db(&tenant.0)? else { return Ok(list(&mut Vec::new(), None)) };
+    let mut names =
+        run(&app, None, move |_, budget, _| Ok(db.label_names(&sets, range, budget)?)).await?;
+    Ok(list(&mut names, limit))
+}
+
+/// `/api/v1/label/<name>/values`
+pub(super) async fn values(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    uri: Uri,
+    params: Params,
+) -> ApiResult {
+    let name = label_name(uri.path())?;
+    let limit = params.limit()?;
+    let range = params.time_range()?;
+    let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
+    let Some(db) = app.existing_db(&tenant.0)? else { return Ok(list(&mut Vec::new(), None)) };
+    let mut values =
+        run(&app, None, move |_, budget, _| Ok(db.label_values(&name, &sets, range, budget)?))
+            .await?;
+    Ok(list(&mut values, limit))
+}
+
+fn list(items: &mut Vec<String>, limit: Option<usize>) -> axum::response::Response {
+    let mut warnings = Vec::new();
+    if let Some(limit) = limit.filter(|limit| items.len() > *limit) {
+        items.truncate(limit);
+        warnings.push(TRUNCATED.to_owned());
+    }
+    json(StatusCode::OK, success(&warnings, &[], |out| write_string_list(out, items)))
+}
+
+/// The name in `/api/v1/label/<name>/values`, unescaped. The router has matched the path, but its own
+/// decoding answers differently when the bytes are not UTF-8.
+fn label_name(path: &str) -> ApiResult<String> {
+    let encoded = path.rsplit('/').nth(1).unwrap_or_default();
+    let bytes = percent_decode(encoded.as_bytes(), false).map_err(ApiError::bad_data)?;
+    let invalid =
+        |bytes: &[u8]| ApiError::bad_data(format!("invalid label name: {}", go_quote(bytes)));
+    let name = String::from_utf8(bytes).map_err(|error| invalid(error.as_bytes()))?;
+    let name = unescape(&name);
+    if name.is_empty() { Err(invalid(b"")) } else { Ok(name) }
+}
+
+/// Undoes the value encoding of names (`U__job_2e_name` is `job.name`); a name that is not of this form stays
+/// as it is (prometheus/common, `model.UnescapeName`).
+fn unescape(name: &str) -> String {
+    decode_escapes(name).unwrap_or_else(|| name.to_owned())
+}
+
+fn decode_escapes(name: &str) -> Option<String> {
+    let mut rest = name.strip_prefix("U__")?;
+    let mut out = String::with_capacity(rest.len());
+    while let Some(at) = rest.find('_') {
+        let (plain, tail) = rest.split_at(at);
+        out.push_str(plain);
+        let tail = tail.get(1..)?;
+        if let Some(after) = tail.strip_prefix('_') {
+            out.push('_');
+            rest = after;
+            continue;
+        }
+        let (digits, after) = tail.split_once('_')?;
+        let is_hex = digits.len() <= 6
+            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if !is_hex {
+            return None;
+        }
+        out.push(char::from_u32(u32::from_str_radix(digits, 16).ok()?)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn escaped_names_are_unescaped() {
+        for (escaped, name) in [
+            ("U__job_2e_name", "job.name"),
+            ("U__a__b", "a_b"),
+            ("U__z_fc_rich", "zürich"),
+            ("plain_name", "plain_name"),
+            ("U__bad_zz_", "U__bad_zz_"),
+            ("U__open_2e", "U__open_2e"),
+            ("U__surrogate_d800_", "U__surrogate_d800_"),
+        ] {
+            assert_eq!(unescape(escaped), name);
+        }
+    }
+
+    #[test]
+    fn the_name_is_taken_from_the_raw_path() {
+        assert_eq!(label_name("/api/v1/label/__name__/values").unwrap(), "__name__");
+        assert_eq!(label_name("/api/v1/label/a%2Fb/values").unwrap(), "a/b");
+        assert_eq!(
+            label_name("/api/v1/label/%ff/values").unwrap_err(),
+            ApiError::bad_data(r#"invalid label name: "\xff""#)
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! `/metrics`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nines_storage::DbStats;
+
+use super::app::{App, Phase};
+use crate::telemetry::families::{self, Family};
+use crate::telemetry::{Page, Process};
+
+/// `/metrics`
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    // The store's statistics may wait for a lock.
+    let page = tokio::task::spawn_blocking(move || render(&app)).await.unwrap_or_default();
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    (StatusCode::OK, [(header::CONTENT_TYPE, kind)], page).into_response()
+}
+
+fn render(app: &App) -> String {
+    let mut page = Page::default();
+    page.family(&families::BUILD_INFO);
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let phase = app.phase();
+    page.value(&families::READY, u8::from(matches!(phase, Phase::Ready(_))));
+    app.telemetry.render(&mut page);
+    page.value(&families::INGEST_INFLIGHT_BYTES, app.inflight_bytes());
+    page.value(&families::INGEST_SENDERS, app.senders.len());
+    let free = app.query_slots.available_permits();
+    page.value(&families::QUERY_RUNNING, app.config.query.max_concurrency.saturating_sub(free));
+    if let Phase::Ready(store) = phase {
+        let tenants: Vec<(String, DbStats)> =
+            store.tenants().iter().map(|(name, db)| (name.clone(), db.stats())).collect();
+        render_store(&mut page, &tenants);
+    }
+    render_process(&mut page, app.started_ms);
+    page.finish()
+}
+
+/// A number of the store that is a metric.
+enum Read {
+    Count(fn(&DbStats) -> u64),
+    Seconds(fn(&DbStats) -> f64),
+}
+
+const STORE: &[(&Family, Read)] = &[
+    (&families::HEAD_SERIES, Read::Count(|s| s.head_series)),
+    (&families::HEAD_CHUNKS, Read::Count(|s| s.head_chunks)),
+    (&families::HEAD_BYTES, Read::Count(|s| s.head_bytes)),
+    (&families::HEAD_SAMPLES, Read::Count(|s| s.samples_appended)),
+    (&families::HEAD_OUT_OF_ORDER, Read::Count(|s| s.out_of_order_samples)),
+    (&families::WAL_BYTES, Read::Count(|s| s.wal.bytes)),
+    (&families::WAL_SEGMENTS, Read::Count(|s| s.wal.segments)),
+    (&families::WAL_SYNCS, Read::Count(|s| s.wal.syncs)),
+    (&families::WAL_SYNC_SECONDS, Read::Seconds(|s| s.wal.sync_seconds)),
+    (&families::WAL_FAILED, Read::Count(|s| u64::from(s.wal.failed))),
+    (&families::WAL_FULL, Read::Count(|s| u64::from(s.wal.full))),
+    (&families::WAL_ORPHANS, Read::Count(|s| s.wal_orphans)),
+    (&families::WAL_CORRUPTIONS, Read::Count(|s| s.wal.corruptions)),
+    (&families::BLOCKS, Read::Count(|s| s.blocks)),
+    (&families::BLOCK_BYTES, Read::Count(|s| s.block_bytes)),
+    (&families::BLOCK_SERIES, Read::Count(|s| s.block_series)),
+    (&families::BLOCK_SAMPLES, Read::Count(|s| s.block_samples)),
+    (&families::BLOCKS_QUARANTINED, Read::Count(|s| s.quarantined_blocks)),
+    (&families::FLUSHES, Read::Count(|s| s.flushes)),
+    (&families::COMPACTIONS, Read::Count(|s| s.compactions)),
+    (&families::COMPACTION_SECONDS, Read::Seconds(|s| s.compaction_seconds)),
+    (&families::DUPLICATES, Read::Count(|s| s.duplicate_samples_dropped)),
+    (&families::EXEMPLARS, Read::Count(|s| s.exemplars)),
+];
+
+fn render_store(page: &mut Page, tenants: &[(String, DbStats)]) {
+    for (family, read) in STORE {
+        page.family(family);
+        for (tenant, stats) in tenants {
+            let labels = [("tenant", tenant.as_str())];
+            match read {
+                Read::Count(read) => page.sample(&labels, read(stats)),
+                Read::Seconds(read) => page.sample(&labels, read(stats)),
+            }
+        }
+    }
+}
+
+fn render_process(page: &mut Page, started_ms: i64) {
+    let process = Process::now();
+    page.value(&families::PROCESS_CPU, process.cpu_seconds);
+    page.value(&families::PROCESS_RSS, process.resident_bytes);
+    page.value(&families::PROCESS_VSIZE, process.virtual_bytes);
+    page.value(&families::PROCESS_FDS, process.open_fds);
+    page.value(&families::PROCESS_MAX_FDS, process.max_fds);
+    page.value(&families::PROCESS_THREADS, process.threads);
+    #[allow(clippy::cast_precision_loss, reason = "shown only")]
+    page.value(&families::PROCESS_START, started_ms as f64 / 1000.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use nines_storage::WalStats;
+
+    use super::*;
+
+    #[test]
+    fn the_store_is_shown_per_tenant() {
+        let stats = DbStats {
+            head_series: 7,
+            wal: WalStats { failed: true, sync_seconds: 0.25, ..WalStats::default() },
+            ..DbStats::default()
+        };
+        let mut page = Page::default();
+        render_store(&mut page, &[("a".to_owned(), stats), ("b".to_owned(), DbStats::default())]);
+        let text = page.finish();
+        for line in [
+            r#"nines_head_series{tenant="a"} 7"#,
+            r#"nines_head_series{tenant="b"} 0"#,
+            r#"nines_wal_failed{tenant="a"} 1"#,
+            r#"nines_wal_sync_duration_seconds_total{tenant="a"} 0.25"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\nis missing in\n{text}");
+        }
+    }
+}

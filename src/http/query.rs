@@ -1,0 +1,228 @@
+//! `/api/v1/query`, `query_range`, `format_query`, `parse_query`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use nines_storage::Db;
+use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange};
+use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
+
+use super::app::App;
+use super::error::{ApiError, ApiResult, ErrorKind, json};
+use super::evaluate::{self, When};
+use super::json::{Timings, success, write_query_data, write_string};
+use super::limits::POINTS_MAX;
+use super::params::Params;
+use super::run::run;
+use super::tenant::Tenant;
+use super::time::{now_ms, parse_duration_ns};
+use crate::promql::{QueryResult, Value};
+
+/// The data of a tenant that has none yet.
+pub(super) struct Nothing;
+
+impl Queryable for Nothing {
+    fn select<'a>(
+        &'a self,
+        _: &[Matcher],
+        _: TimeRange,
+        _: &SelectHints,
+        _: &Budget,
+    ) -> nines_storage::Result<Box<dyn SeriesSet + 'a>> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl SeriesSet for Nothing {
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn labels(&self, _: usize) -> &Labels {
+        static EMPTY: std::sync::LazyLock<Labels> = std::sync::LazyLock::new(Labels::empty);
+        &EMPTY
+    }
+
+    fn read(
+        &self,
+        _: usize,
+        _: TimeRange,
+        _: &Budget,
+        out: &mut SeriesData,
+    ) -> nines_storage::Result<()> {
+        out.clear();
+        Ok(())
+    }
+}
+
+/// What a query asks, apart from its time.
+struct Question {
+    text: String,
+    timeout: Option<Duration>,
+    limit: Option<usize>,
+    lookback_ms: Option<i64>,
+    stats: bool,
+}
+
+impl Question {
+    fn of(params: &Params) -> ApiResult<Self> {
+        let limit = params.limit()?;
+        let timeout =
+            params.timeout_ns()?.map(|ns| Duration::from_nanos(u64::try_from(ns).unwrap_or(0)));
+        Ok(Self {
+            text: params.get("query").to_owned(),
+            timeout,
+            limit,
+            lookback_ms: params.lookback_ms()?,
+            stats: !params.get("stats").is_empty(),
+        })
+    }
+}
+
+/// `/api/v1/query`
+pub(super) async fn instant(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    params: Params,
+) -> ApiResult {
+    // Prometheus checks the limit first, then the time.
+    params.limit()?;
+    let at = params.time_or("time", now_ms())?;
+    let question = Question::of(&params)?;
+    let body = answer(&app, &tenant, question, When::At(at)).await?;
+    Ok(json(StatusCode::OK, body))
+}
+
+/// `/api/v1/query_range`
+pub(super) async fn range(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    params: Params,
+) -> ApiResult {
+    params.limit()?;
+    let start = params.required_time("start")?;
+    let end = params.required_time("end")?;
+    if end < start {
+        return Err(ApiError::invalid_param("end", "end timestamp must not be before start time"));
+    }
+    let step_ns = parse_duration_ns(params.get("step"))
+        .map_err(|why| ApiError::invalid_param("step", &why))?;
+    let step = step_ns / 1_000_000;
+    if step <= 0 {
+        return Err(ApiError::invalid_param(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    if (i128::from(end) - i128::from(start)) * 1_000_000 / i128::from(step_ns) > POINTS_MAX {
+        return Err(ApiError::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    let question = Question::of(&params)?;
+    let body = answer(&app, &tenant, question, When::Range { start, end, step }).await?;
+    Ok(json(StatusCode::OK, body))
+}
+
+/// Parses, evaluates and writes the answer, all on a blocking thread.
+async fn answer(
+    app: &Arc<App>,
+    tenant: &Tenant,
+    question: Question,
+    when: When,
+) -> ApiResult<Vec<u8>> {
+    let db = app.existing_db(&tenant.0)?;
+    run(app, question.timeout, move |app, budget, waited| {
+        let evaluated = evaluate(app, db.as_ref(), &question, when, budget)?;
+        Ok(write_answer(evaluated, &question, waited))
+    })
+    .await
+}
+
+fn evaluate(
+    app: &App,
+    db: Option<&Arc<Db>>,
+    question: &Question,
+    when: When,
+    budget: &Budget,
+) -> ApiResult<QueryResult> {
+    let invalid = |why: String| ApiError::invalid_param("query", &why);
+    let expr = evaluate::parse(&question.text).map_err(invalid)?;
+    if budget.check().is_err() {
+        return Err(ApiError::Kind(
+            ErrorKind::Timeout,
+            "query timed out in query execution".to_owned(),
+        ));
+    }
+    let data: &dyn Queryable = match db {
+        Some(db) => db.as_ref(),
+        None => &Nothing,
+    };
+    app.engine.evaluate(data, (&expr, &question.text), when, question.lookback_ms, budget)
+}
+
+fn write_answer(mut evaluated: QueryResult, question: &Question, waited: Duration) -> Vec<u8> {
+    if question.limit.is_some_and(|limit| truncate(&mut evaluated.value, limit)) {
+        evaluated.warnings.push("results truncated due to limit".to_owned());
+    }
+    let stats =
+        question.stats.then_some(Timings { queue_s: waited.as_secs_f64(), query: evaluated.stats });
+    success(&evaluated.warnings, &evaluated.infos, |out| {
+        write_query_data(out, &evaluated.value, stats.as_ref())
+    })
+}
+
+/// Keeps the first `limit` series; says whether there were more.
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    let n = match value {
+        Value::Vector(samples) => {
+            let n = samples.len();
+            samples.truncate(limit);
+            n
+        }
+        Value::Matrix(series) => {
+            let n = series.len();
+            series.truncate(limit);
+            n
+        }
+        Value::Scalar { .. } | Value::String { .. } => 0,
+    };
+    n > limit
+}
+
+/// Evaluates a query now, for the page at `/graph`.
+pub(super) async fn instant_value(
+    app: &Arc<App>,
+    tenant: &Tenant,
+    text: String,
+    at: i64,
+) -> ApiResult<(Value, Vec<String>)> {
+    let db = app.existing_db(&tenant.0)?;
+    let question = Question { text, timeout: None, limit: None, lookback_ms: None, stats: false };
+    run(app, None, move |app, budget, _| {
+        let evaluated = evaluate(app, db.as_ref(), &question, When::At(at), budget)?;
+        let mut notes = evaluated.warnings;
+        notes.extend(evaluated.infos);
+        Ok((evaluated.value, notes))
+    })
+    .await
+}
+
+/// `/api/v1/format_query`
+pub(super) async fn format_query(params: Params) -> ApiResult {
+    let expr = evaluate::parse(params.get("query"))
+        .map_err(|why| ApiError::invalid_param("query", &why))?;
+    let text = evaluate::format(&expr);
+    Ok(json(StatusCode::OK, success(&[], &[], |out| write_string(out, &text))))
+}
+
+/// `/api/v1/parse_query`
+pub(super) async fn parse_query(params: Params) -> ApiResult<Response> {
+    let expr = evaluate::parse(params.get("query"))
+        .map_err(|why| ApiError::invalid_param("query", &why))?;
+    let tree = evaluate::tree_json(&expr);
+    Ok(json(StatusCode::OK, success(&[], &[], |out| out.extend_from_slice(&tree))))
+}
