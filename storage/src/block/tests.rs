@@ -524,7 +524,7 @@ fn the_format_document_says_what_the_code_does() {
         INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_PAGE_ENTRY_BYTES, INDEX_POSTINGS_GAPS,
         INDEX_POSTINGS_ROARING, INDEX_ROWS_PER_OFFSET, INDEX_VERSION,
     };
-    let document = include_str!("../../FORMAT.block.md");
+    let document = include_str!("../../FORMAT.md");
     let text = |magic: &[u8; 8]| format!("\"{}\"", std::str::from_utf8(magic).unwrap());
     let constants = [
         ("BLOCK_META_VERSION", BLOCK_META_VERSION.to_string()),

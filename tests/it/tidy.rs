@@ -1,0 +1,234 @@
+//! Rules that a machine can hold: who may import whom, how long a file may be, where `unsafe` may stand,
+//! that documents tell the numbers of the code.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a file without its tests.
+const FILE_LINES_MAX: usize = 700;
+
+/// Floors of the storage crate, as in ARCHITECTURE.md: a module imports from lower floors only.
+const STORAGE_FLOORS: &[(&str, u32)] = &[
+    ("store", 7),
+    ("db", 6),
+    ("compact", 5),
+    ("query", 4),
+    ("head", 3),
+    ("block", 3),
+    ("wal", 2),
+    ("chunk", 2),
+    ("index", 2),
+    ("stats", 3),
+    ("options", 3),
+    ("disk", 1),
+    ("append", 1),
+    ("codec", 0),
+    ("model", 0),
+    ("error", 0),
+];
+/// Modules of one floor that may know each other, and why.
+const STORAGE_NEIGHBOURS: &[(&str, &str)] = &[
+    // Labels are a run of bytes in the crate's one integer coding.
+    ("model", "codec"),
+    ("model", "error"),
+    ("error", "codec"),
+];
+
+/// Floors of the root crate.
+const ROOT_FLOORS: &[(&str, u32)] = &[
+    ("main", 7),
+    ("cli", 6),
+    ("http", 5),
+    ("scheduler", 5),
+    ("ui", 4),
+    ("promql", 1),
+    ("ingest", 1),
+    ("config", 0),
+    ("telemetry", 0),
+];
+const ROOT_NEIGHBOURS: &[(&str, &str)] = &[("telemetry", "config")];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+fn all_sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for dir in ["src", "storage/src", "proto/src", "tests", "storage/tests", "benches"] {
+        if root().join(dir).is_dir() {
+            sources(&root().join(dir), &mut files);
+        }
+    }
+    files
+}
+
+/// The text before the file's test module.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+/// First path segment below `src`: the module a file belongs to.
+fn module_of(file: &Path, src: &Path) -> String {
+    let inside = file.strip_prefix(src).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn check_floors(src: &Path, floors: &[(&str, u32)], neighbours: &[(&str, &str)]) -> Vec<String> {
+    let floors: BTreeMap<&str, u32> = floors.iter().copied().collect();
+    let mut files = Vec::new();
+    sources(src, &mut files);
+    let mut breaches = Vec::new();
+    for file in files {
+        let from = module_of(&file, src);
+        if from == "lib" {
+            continue;
+        }
+        let Some(own) = floors.get(from.as_str()) else {
+            breaches.push(format!("{}: module {from} has no floor", file.display()));
+            continue;
+        };
+        let text = fs::read_to_string(&file).unwrap();
+        for (at, _) in without_tests(&text).match_indices("crate::") {
+            let name: String = text[at + 7..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
+            let Some(other) = floors.get(name.as_str()) else { continue };
+            let allowed = name == from || other < own || neighbours.contains(&(from.as_str(), &name));
+            if !allowed {
+                breaches.push(format!("{}: {from} imports {name}", file.display()));
+            }
+        }
+    }
+    breaches
+}
+
+#[test]
+fn modules_import_from_lower_floors_only() {
+    let mut breaches = check_floors(&root().join("storage/src"), STORAGE_FLOORS, STORAGE_NEIGHBOURS);
+    breaches.extend(check_floors(&root().join("src"), ROOT_FLOORS, ROOT_NEIGHBOURS));
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn crates_do_not_know_what_they_must_not() {
+    let forbidden = [
+        ("storage/src", &["tokio", "axum", "nines_proto", "serde_saphyr"][..]),
+        ("proto/src", &["nines_storage", "tokio", "axum"][..]),
+        ("src/promql", &["axum", "tokio", "nines_proto"][..]),
+        ("src/ui", &["axum", "tokio"][..]),
+    ];
+    for (dir, names) in forbidden {
+        let mut files = Vec::new();
+        sources(&root().join(dir), &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for name in names {
+                assert!(!text.contains(&format!("{name}::")), "{} uses {name}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_hold_one_subject() {
+    let long: Vec<String> = all_sources()
+        .into_iter()
+        .filter_map(|file| {
+            let lines = without_tests(&fs::read_to_string(&file).unwrap()).lines().count();
+            (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines", file.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "split what has two subjects:\n{}", long.join("\n"));
+}
+
+#[test]
+fn unsafe_stands_in_one_file() {
+    for file in all_sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let allowed = file.ends_with("storage/src/disk/mmap.rs") || file.ends_with("tests/it/tidy.rs");
+        let uses = text.contains("unsafe {") || text.contains("unsafe fn");
+        assert!(allowed || !uses, "{} has an unsafe block", file.display());
+    }
+}
+
+#[test]
+fn modules_say_what_they_are() {
+    for file in all_sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let first = text.lines().find(|line| !line.starts_with("#![")).unwrap_or_default();
+        assert!(first.starts_with("//!"), "{} begins without a header", file.display());
+    }
+}
+
+#[test]
+fn versions_stand_in_the_workspace_only() {
+    for manifest in ["storage/Cargo.toml", "proto/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let dependencies = text.split("[dependencies]").nth(1).unwrap();
+        for line in dependencies.lines().filter(|l| l.contains('=') && !l.starts_with('[')) {
+            let shared = line.contains(".workspace = true") || line.contains("workspace = true");
+            let own = ["name =", "path =", "harness ="].iter().any(|key| line.starts_with(key));
+            assert!(shared || own, "{manifest}: {line}");
+        }
+    }
+}
+
+/// Every `NAME = value` line of the format document is a constant of the code with that value.
+#[test]
+fn the_format_document_tells_the_numbers_of_the_code() {
+    let document = fs::read_to_string(root().join("storage/FORMAT.md")).unwrap();
+    let mut files = Vec::new();
+    sources(&root().join("storage/src"), &mut files);
+    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut checked = 0;
+    for line in document.lines() {
+        let Some((name, value)) = line.trim().split_once(" = ") else { continue };
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+            continue;
+        }
+        let value = value.split_whitespace().next().unwrap_or_default();
+        let said = code
+            .split(&format!("const {name}: "))
+            .nth(1)
+            .and_then(|rest| rest.split(';').next())
+            .and_then(|declaration| declaration.split_once(" = "))
+            .map(|(_, written)| written.trim().to_owned());
+        let Some(said) = said else { panic!("FORMAT.md names {name}, which the code does not have") };
+        assert_eq!(number(&said), number(value), "{name}: code {said}, FORMAT.md {value}");
+        checked += 1;
+    }
+    assert!(checked >= 20, "only {checked} constants are told by FORMAT.md");
+}
+
+/// Plain, hexadecimal and shifted integers, byte strings as they stand, products.
+fn number(text: &str) -> String {
+    let plain = text.replace('_', "").replace("u64", "").replace("u32", "").replace("usize", "");
+    let term = |t: &str| -> Option<u128> {
+        let t = t.trim();
+        match t.strip_prefix("0x") {
+            Some(hex) => u128::from_str_radix(hex, 16).ok(),
+            None => t.parse().ok(),
+        }
+    };
+    if let Some((a, b)) = plain.split_once("<<")
+        && let (Some(a), Some(b)) = (term(a), term(b))
+    {
+        return (a << b).to_string();
+    }
+    let product: Option<u128> = plain.split('*').map(term).product();
+    product.map_or(plain.trim().to_owned(), |n| n.to_string())
+}
