@@ -4,18 +4,24 @@
 //! not belong here. [`Config::effective_yaml`] is what `/api/v1/status/config` shows.
 
 mod duration;
+mod place;
+mod sections;
+mod values;
 
-use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use nines_storage::{StoreOptions, WalSync};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub use duration::{InvalidDuration, PromDuration};
+pub use sections::{
+    LogConfig, LogFormat, LogLevel, QueryConfig, StorageConfig, WalConfig, WebConfig, WriteConfig,
+};
+pub use values::{Retention, Sync};
+
+use place::place_error;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,119 +43,6 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// The HTTP server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WebConfig {
-    /// `address:port` to listen on.
-    pub listen: String,
-    /// Address under which browsers and alerts reach this server.
-    pub external_url: Option<String>,
-    /// Regular expression of the origins that browsers may query from; anchored at both ends. None by default.
-    pub cors_origin: Option<String>,
-    /// Whether series may be deleted over HTTP.
-    pub enable_admin_api: bool,
-    /// Whether an address that other machines can reach is accepted although there is no authentication.
-    pub insecure_public: bool,
-    /// Most open connections.
-    pub max_connections: usize,
-    /// How long running requests may take after a stop signal.
-    pub drain_timeout: PromDuration,
-}
-
-/// Limits of queries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct QueryConfig {
-    /// Longest running time of one query.
-    pub timeout: PromDuration,
-    /// Most samples one query may hold.
-    pub max_samples: u64,
-    /// Most queries running at once.
-    pub max_concurrency: usize,
-    /// How far back an instant selector looks.
-    pub lookback_delta: PromDuration,
-    /// Most series one selector may touch.
-    pub max_series: u64,
-    /// Most bytes one query may hold.
-    pub max_bytes: u64,
-}
-
-/// What is kept, and how much of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StorageConfig {
-    /// Age at which samples are dropped.
-    pub retention: Retention,
-    /// How far ahead of the clock a sample may be.
-    pub max_future: PromDuration,
-    /// Most active series of one tenant.
-    pub max_series: u64,
-    /// Most tenants.
-    pub max_tenants: usize,
-    /// Most exemplars kept for one tenant.
-    pub max_exemplars: usize,
-    /// Labels that make up a scrape target.
-    pub target_labels: Vec<String>,
-    /// Age at which samples in memory are flushed to a block.
-    pub flush_interval: PromDuration,
-    /// Bytes of log segments at which the head is flushed without waiting for the interval.
-    pub wal_flush_bytes: u64,
-}
-
-/// The write-ahead log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WalConfig {
-    /// When a write is acknowledged.
-    pub sync: Sync,
-}
-
-/// Limits of remote write.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WriteConfig {
-    /// Largest request body, compressed.
-    pub max_body_bytes: u64,
-    /// Most bytes of bodies held at once over all requests, compressed.
-    pub max_inflight_bytes: u64,
-    /// Most requests being decoded and committed at once.
-    pub max_concurrency: usize,
-    /// Longest time one body may take to arrive.
-    pub body_timeout: PromDuration,
-}
-
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogConfig {
-    /// Least severe level that is written.
-    pub level: LogLevel,
-    /// Form of a line.
-    pub format: LogFormat,
-}
-
-/// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "each says itself")]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// Form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -163,154 +56,6 @@ impl Default for Config {
         }
     }
 }
-
-impl Default for WebConfig {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:9999".to_owned(),
-            external_url: None,
-            cors_origin: None,
-            enable_admin_api: false,
-            insecure_public: false,
-            max_connections: 4096,
-            drain_timeout: PromDuration::from_secs(30),
-        }
-    }
-}
-
-impl Default for QueryConfig {
-    fn default() -> Self {
-        Self {
-            timeout: PromDuration::from_secs(120),
-            max_samples: 50_000_000,
-            max_concurrency: 20,
-            lookback_delta: PromDuration::from_secs(300),
-            max_series: 5_000_000,
-            max_bytes: 2 << 30,
-        }
-    }
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        let options = StoreOptions::default();
-        Self {
-            retention: Retention::Unlimited,
-            max_future: PromDuration(options.future_max),
-            max_series: options.series_max,
-            max_tenants: options.tenants_max,
-            max_exemplars: options.exemplars_max,
-            target_labels: options.target_labels,
-            flush_interval: PromDuration(options.flush_interval),
-            wal_flush_bytes: options.wal_bytes_max,
-        }
-    }
-}
-
-impl Default for WalConfig {
-    fn default() -> Self {
-        Self { sync: Sync::Always }
-    }
-}
-
-impl Default for WriteConfig {
-    fn default() -> Self {
-        Self {
-            max_body_bytes: 32 << 20,
-            max_inflight_bytes: 256 << 20,
-            max_concurrency: 128,
-            body_timeout: PromDuration::from_secs(30),
-        }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: LogLevel::Info, format: LogFormat::Text }
-    }
-}
-
-/// When a write is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
-    /// Once it is on the disk.
-    Always,
-    /// At once; the disk follows after this time at the latest.
-    Interval(PromDuration),
-}
-
-impl FromStr for Sync {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "always" {
-            return Ok(Self::Always);
-        }
-        match text.parse::<PromDuration>() {
-            Ok(interval) if !interval.0.is_zero() => Ok(Self::Interval(interval)),
-            _ => Err(format!(
-                "not a sync mode: {text:?}; write 'always' or an interval such as 200ms"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Sync {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Always => f.write_str("always"),
-            Self::Interval(interval) => interval.fmt(f),
-        }
-    }
-}
-
-/// Age at which samples are dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// Never.
-    Unlimited,
-    /// After this time.
-    After(PromDuration),
-}
-
-impl FromStr for Retention {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if matches!(text, "unlimited" | "0" | "0s") {
-            return Ok(Self::Unlimited);
-        }
-        text.parse().map(Self::After).map_err(|_| {
-            format!("not a retention: {text:?}; write 'unlimited' or a duration such as 90d")
-        })
-    }
-}
-
-impl fmt::Display for Retention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unlimited => f.write_str("unlimited"),
-            Self::After(age) => age.fmt(f),
-        }
-    }
-}
-
-macro_rules! serde_as_text {
-    ($type:ty) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-    };
-}
-serde_as_text!(Sync);
-serde_as_text!(Retention);
 
 /// A config file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -463,60 +208,6 @@ impl Config {
     pub const fn query_timeout(&self) -> Duration {
         self.query.timeout.0
     }
-}
-
-/// The error with the line and column that it is about. The parser names the place of the mapping around an
-/// unknown key, not that of the key, and none for a value that one of our own types refuses.
-fn place_error(text: &str, error: &serde_saphyr::Error) -> String {
-    let message = error.to_string();
-    let quoted = |open: &str, close: &str| Some(message.split_once(open)?.1.split_once(close)?.0);
-    let Some(around) = error.location() else {
-        let place = quoted("\"", "\"").and_then(|value| find_value(text, value));
-        return place.map_or_else(
-            || message.clone(),
-            |(line, column)| format!("line {line}, column {column}: {message}"),
-        );
-    };
-    let line_from = usize::try_from(around.line()).unwrap_or(1);
-    let key = quoted("unknown field `", "`");
-    match key.and_then(|key| Some((key, find_key(text, key, line_from)?))) {
-        Some((key, (line, column))) => {
-            format!(
-                "line {line}, column {column}: there is no setting {key:?} here; remove it or correct its name"
-            )
-        }
-        None => message,
-    }
-}
-
-/// Line and column, counted from 1, of a plain or quoted value.
-fn find_value(text: &str, value: &str) -> Option<(usize, usize)> {
-    text.lines().enumerate().find_map(|(i, line)| {
-        let (key, rest) = line.split_once(':')?;
-        let at = rest.find(value)?;
-        let found = rest.split([',', '}', '#']).any(|part| {
-            part.rsplit(':').next().unwrap_or_default().trim().trim_matches(['"', '\'']) == value
-        });
-        found.then(|| {
-            (i + 1, key.chars().count() + 2 + rest.get(..at).unwrap_or_default().chars().count())
-        })
-    })
-}
-
-/// Line and column, counted from 1, of a mapping key at or behind `line_from`.
-fn find_key(text: &str, key: &str, line_from: usize) -> Option<(usize, usize)> {
-    for (i, line) in text.lines().enumerate().skip(line_from.saturating_sub(1)) {
-        for (at, _) in line.match_indices(key) {
-            let (before, after) = (line.get(..at)?, line.get(at + key.len()..)?);
-            let begins = before.trim_end_matches(['"', '\'']).ends_with(['{', ',', ' ', '\t'])
-                || before.trim().is_empty();
-            let ends = after.trim_start_matches(['"', '\'']).trim_start().starts_with(':');
-            if begins && ends {
-                return Some((i + 1, before.chars().count() + 1));
-            }
-        }
-    }
-    None
 }
 
 /// `https://user:secret@host` with the password replaced.

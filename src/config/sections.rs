@@ -1,0 +1,185 @@
+//! The sections of the file and their defaults.
+
+use nines_storage::StoreOptions;
+use serde::{Deserialize, Serialize};
+
+use super::{PromDuration, Retention, Sync};
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebConfig {
+    /// `address:port` to listen on.
+    pub listen: String,
+    /// Address under which browsers and alerts reach this server.
+    pub external_url: Option<String>,
+    /// Regular expression of the origins that browsers may query from; anchored at both ends. None by default.
+    pub cors_origin: Option<String>,
+    /// Whether series may be deleted over HTTP.
+    pub enable_admin_api: bool,
+    /// Whether an address that other machines can reach is accepted although there is no authentication.
+    pub insecure_public: bool,
+    /// Most open connections.
+    pub max_connections: usize,
+    /// How long running requests may take after a stop signal.
+    pub drain_timeout: PromDuration,
+}
+
+/// Limits of queries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// Longest running time of one query.
+    pub timeout: PromDuration,
+    /// Most samples one query may hold.
+    pub max_samples: u64,
+    /// Most queries running at once.
+    pub max_concurrency: usize,
+    /// How far back an instant selector looks.
+    pub lookback_delta: PromDuration,
+    /// Most series one selector may touch.
+    pub max_series: u64,
+    /// Most bytes one query may hold.
+    pub max_bytes: u64,
+}
+
+/// What is kept, and how much of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Age at which samples are dropped.
+    pub retention: Retention,
+    /// How far ahead of the clock a sample may be.
+    pub max_future: PromDuration,
+    /// Most active series of one tenant.
+    pub max_series: u64,
+    /// Most tenants.
+    pub max_tenants: usize,
+    /// Most exemplars kept for one tenant.
+    pub max_exemplars: usize,
+    /// Labels that make up a scrape target.
+    pub target_labels: Vec<String>,
+    /// Age at which samples in memory are flushed to a block.
+    pub flush_interval: PromDuration,
+    /// Bytes of log segments at which the head is flushed without waiting for the interval.
+    pub wal_flush_bytes: u64,
+}
+
+/// The write-ahead log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalConfig {
+    /// When a write is acknowledged.
+    pub sync: Sync,
+}
+
+/// Limits of remote write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WriteConfig {
+    /// Largest request body, compressed.
+    pub max_body_bytes: u64,
+    /// Most bytes of bodies held at once over all requests, compressed.
+    pub max_inflight_bytes: u64,
+    /// Most requests being decoded and committed at once.
+    pub max_concurrency: usize,
+    /// Longest time one body may take to arrive.
+    pub body_timeout: PromDuration,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Least severe level that is written.
+    pub level: LogLevel,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each says itself")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9999".to_owned(),
+            external_url: None,
+            cors_origin: None,
+            enable_admin_api: false,
+            insecure_public: false,
+            max_connections: 4096,
+            drain_timeout: PromDuration::from_secs(30),
+        }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            timeout: PromDuration::from_secs(120),
+            max_samples: 50_000_000,
+            max_concurrency: 20,
+            lookback_delta: PromDuration::from_secs(300),
+            max_series: 5_000_000,
+            max_bytes: 2 << 30,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        let options = StoreOptions::default();
+        Self {
+            retention: Retention::Unlimited,
+            max_future: PromDuration(options.future_max),
+            max_series: options.series_max,
+            max_tenants: options.tenants_max,
+            max_exemplars: options.exemplars_max,
+            target_labels: options.target_labels,
+            flush_interval: PromDuration(options.flush_interval),
+            wal_flush_bytes: options.wal_bytes_max,
+        }
+    }
+}
+
+impl Default for WalConfig {
+    fn default() -> Self {
+        Self { sync: Sync::Always }
+    }
+}
+
+impl Default for WriteConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_inflight_bytes: 256 << 20,
+            max_concurrency: 128,
+            body_timeout: PromDuration::from_secs(30),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
