@@ -235,8 +235,10 @@ impl<'a> Lexer<'a> {
                 TokenKind::RightBrace
             }
             _ => {
-                return Err(self
-                    .error(format!("unexpected character inside braces: {}", quote_char(Some(c)))));
+                return Err(self.error(format!(
+                    "unexpected character inside braces: {}",
+                    quote_char(Some(c))
+                )));
             }
         })
     }

@@ -8,12 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::server::{Server, WRITE_HEADERS, encode, free_port, request, wait_ready, write_request};
+use crate::server::{
+    Server, WRITE_HEADERS, Written, encode, free_port, request, wait_ready, write_request,
+};
 
 fn prometheus() -> Option<PathBuf> {
     let folders = std::env::var_os("NINES_TEST_PEERS").map(PathBuf::from).into_iter();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    folders.chain(std::env::split_paths(&path)).map(|dir| dir.join("prometheus")).find(|p| p.is_file())
+    folders
+        .chain(std::env::split_paths(&path))
+        .map(|dir| dir.join("prometheus"))
+        .find(|p| p.is_file())
 }
 
 /// Says it past the capture of the test runner.
@@ -72,9 +77,13 @@ fn sends(message: &str, test: &str) {
         port = nines.port
     );
     let sender = Prometheus::start(&program, &dir.path().join("sender"), &config, &[]);
-    let count = |at: f64| nines.query("count_over_time(up{job=\"nines\",cluster=\"test\"}[5m])", at);
+    let count =
+        |at: f64| nines.query("count_over_time(up{job=\"nines\",cluster=\"test\"}[5m])", at);
     let begun = Instant::now();
-    while count(now_s())["result"][0]["value"][1].as_str().is_none_or(|n| n.parse::<f64>().unwrap() < 5.0) {
+    while count(now_s())["result"][0]["value"][1]
+        .as_str()
+        .is_none_or(|n| n.parse::<f64>().unwrap() < 5.0)
+    {
         assert!(begun.elapsed() < Duration::from_secs(60), "five scrapes did not arrive");
         std::thread::sleep(Duration::from_millis(250));
     }
@@ -158,14 +167,13 @@ fn demo_body(from_ms: i64) -> Vec<Vec<u8>> {
                 all.push((labels, (step * (i as i64 + 1) * (instance + 1)) as f64));
             }
         }
-        let borrowed: Vec<(Vec<(&str, &str)>, Vec<(i64, f64)>)> = all
+        let samples: Vec<[(i64, f64); 1]> = all.iter().map(|(_, value)| [(ts, *value)]).collect();
+        let labels: Vec<Vec<(&str, &str)>> = all
             .iter()
-            .map(|(labels, value)| {
-                (labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(), vec![(ts, *value)])
-            })
+            .map(|(labels, _)| labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect())
             .collect();
-        let series: Vec<(&[(&str, &str)], &[(i64, f64)])> =
-            borrowed.iter().map(|(l, s)| (l.as_slice(), s.as_slice())).collect();
+        let series: Vec<Written<'_>> =
+            labels.iter().zip(&samples).map(|(l, s)| (l.as_slice(), s.as_slice())).collect();
         bodies.push(write_request(&series));
     }
     bodies
@@ -181,7 +189,9 @@ fn sorted(reply: &Value) -> Vec<String> {
 
 #[test]
 fn a_prometheus_gives_the_same_answers() {
-    let Some(program) = prometheus() else { return left_out("a_prometheus_gives_the_same_answers") };
+    let Some(program) = prometheus() else {
+        return left_out("a_prometheus_gives_the_same_answers");
+    };
     let dir = tempfile::tempdir().unwrap();
     let nines = Server::start(&dir.path().join("data"), &[]);
     let receiver = ["--web.enable-remote-write-receiver"];
@@ -201,7 +211,8 @@ fn a_prometheus_gives_the_same_answers() {
             format!("/api/v1/query_range?query={query}&start={start}&end={end}&step=97"),
         ];
         for path in paths {
-            let replies = [nines.port, oracle.port].map(|port| request(port, "GET", &path, &[], &[]).unwrap());
+            let replies = [nines.port, oracle.port]
+                .map(|port| request(port, "GET", &path, &[], &[]).unwrap());
             let [mine, theirs] = &replies;
             assert_eq!(mine.status, theirs.status, "{path}: {}", mine.text());
             assert_eq!(sorted(&mine.json()), sorted(&theirs.json()), "{path}");

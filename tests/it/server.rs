@@ -51,7 +51,8 @@ pub fn request(
 ) -> std::io::Result<Reply> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -60,7 +61,8 @@ pub fn request(
     stream.write_all(body)?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw)?;
-    let split = raw.windows(4).position(|w| w == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let split =
+        raw.windows(4).position(|w| w == b"\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let headers = String::from_utf8_lossy(&raw[..split]).into_owned();
     let status = headers.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
     let mut body = raw[split + 4..].to_vec();
@@ -88,7 +90,9 @@ fn unchunk(mut raw: &[u8]) -> Vec<u8> {
 pub fn encode(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => char::from(b).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => {
+                char::from(b).to_string()
+            }
             _ => format!("%{b:02X}"),
         })
         .collect()
@@ -105,7 +109,13 @@ impl Server {
     pub fn start(data: &Path, flags: &[&str]) -> Self {
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_nines"))
-            .args(["serve", "--data", data.to_str().unwrap(), "--listen", &format!("127.0.0.1:{port}")])
+            .args([
+                "serve",
+                "--data",
+                data.to_str().unwrap(),
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+            ])
             .args(flags)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(data.with_extension("log")).unwrap())
@@ -166,8 +176,11 @@ pub fn wait_ready(port: u16, path: &str) {
     panic!("port {port} was not ready in {START_TIMEOUT:?}");
 }
 
+/// A series' labels by name and value, and its samples by timestamp in milliseconds.
+pub type Written<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
 /// Series with their samples, as a remote-write 1.0 body.
-pub fn write_request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
+pub fn write_request(series: &[Written<'_>]) -> Vec<u8> {
     use prost::Message;
     let request = nines_proto::v1::WriteRequest {
         timeseries: series
@@ -182,7 +195,10 @@ pub fn write_request(series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Vec<u8> {
                     .collect(),
                 samples: samples
                     .iter()
-                    .map(|(timestamp, value)| nines_proto::v1::Sample { value: *value, timestamp: *timestamp })
+                    .map(|(timestamp, value)| nines_proto::v1::Sample {
+                        value: *value,
+                        timestamp: *timestamp,
+                    })
                     .collect(),
                 ..Default::default()
             })
@@ -200,7 +216,7 @@ pub const WRITE_HEADERS: &[(&str, &str)] = &[
 
 impl Server {
     /// Writes over remote write 1.0.
-    pub fn write(&self, series: &[(&[(&str, &str)], &[(i64, f64)])]) -> Reply {
+    pub fn write(&self, series: &[Written<'_>]) -> Reply {
         request(self.port, "POST", "/api/v1/write", WRITE_HEADERS, &write_request(series)).unwrap()
     }
 }

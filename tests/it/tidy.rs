@@ -49,6 +49,31 @@ const ROOT_FLOORS: &[(&str, u32)] = &[
 ];
 const ROOT_NEIGHBOURS: &[(&str, &str)] = &[("telemetry", "config")];
 
+/// The floors that ARCHITECTURE.md tells: storage in the first two columns, root in the last two.
+fn floors_told(document: &str, columns: [usize; 2]) -> BTreeMap<String, u32> {
+    let table = document.split("\n## Floors").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let mut told = BTreeMap::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [floor, modules] = columns.map(|column| cells[column]);
+        let Some(floor) = floor.split(' ').next().and_then(|n| n.parse().ok()) else { continue };
+        for module in modules.split(", ") {
+            told.insert(module.trim_matches('`').to_owned(), floor);
+        }
+    }
+    told
+}
+
+#[test]
+fn the_architecture_tells_the_floors_of_the_code() {
+    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for (columns, floors) in [([1, 2], STORAGE_FLOORS), ([4, 5], ROOT_FLOORS)] {
+        let held = floors.iter().map(|(module, floor)| ((*module).to_owned(), *floor)).collect();
+        assert_eq!(floors_told(&document, columns), held);
+    }
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -66,7 +91,18 @@ fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
 
 fn all_sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for dir in ["src", "storage/src", "proto/src", "tests", "storage/tests", "benches"] {
+    let dirs = [
+        "src",
+        "storage/src",
+        "proto/src",
+        "tests",
+        "storage/tests",
+        "benches",
+        "storage/benches",
+        "proto/benches",
+        "fuzz/targets",
+    ];
+    for dir in dirs {
         if root().join(dir).is_dir() {
             sources(&root().join(dir), &mut files);
         }
@@ -107,7 +143,8 @@ fn check_floors(src: &Path, floors: &[(&str, u32)], neighbours: &[(&str, &str)])
                 .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
                 .collect();
             let Some(other) = floors.get(name.as_str()) else { continue };
-            let allowed = name == from || other < own || neighbours.contains(&(from.as_str(), &name));
+            let allowed =
+                name == from || other < own || neighbours.contains(&(from.as_str(), &name));
             if !allowed {
                 breaches.push(format!("{}: {from} imports {name}", file.display()));
             }
@@ -118,7 +155,8 @@ fn check_floors(src: &Path, floors: &[(&str, u32)], neighbours: &[(&str, &str)])
 
 #[test]
 fn modules_import_from_lower_floors_only() {
-    let mut breaches = check_floors(&root().join("storage/src"), STORAGE_FLOORS, STORAGE_NEIGHBOURS);
+    let mut breaches =
+        check_floors(&root().join("storage/src"), STORAGE_FLOORS, STORAGE_NEIGHBOURS);
     breaches.extend(check_floors(&root().join("src"), ROOT_FLOORS, ROOT_NEIGHBOURS));
     assert!(breaches.is_empty(), "{}", breaches.join("\n"));
 }
@@ -159,7 +197,8 @@ fn files_hold_one_subject() {
 fn unsafe_stands_in_one_file() {
     for file in all_sources() {
         let text = fs::read_to_string(&file).unwrap();
-        let allowed = file.ends_with("storage/src/disk/mmap.rs") || file.ends_with("tests/it/tidy.rs");
+        let allowed =
+            file.ends_with("storage/src/disk/mmap.rs") || file.ends_with("tests/it/tidy.rs");
         let uses = text.contains("unsafe {") || text.contains("unsafe fn");
         assert!(allowed || !uses, "{} has an unsafe block", file.display());
     }
@@ -197,7 +236,9 @@ fn the_format_document_tells_the_numbers_of_the_code() {
     let mut checked = 0;
     for line in document.lines() {
         let Some((name, value)) = line.trim().split_once(" = ") else { continue };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+        if name.is_empty()
+            || !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        {
             continue;
         }
         let value = value.split_whitespace().next().unwrap_or_default();
@@ -207,7 +248,9 @@ fn the_format_document_tells_the_numbers_of_the_code() {
             .and_then(|rest| rest.split(';').next())
             .and_then(|declaration| declaration.split_once(" = "))
             .map(|(_, written)| written.trim().to_owned());
-        let Some(said) = said else { panic!("FORMAT.md names {name}, which the code does not have") };
+        let Some(said) = said else {
+            panic!("FORMAT.md names {name}, which the code does not have")
+        };
         assert_eq!(number(&said), number(value), "{name}: code {said}, FORMAT.md {value}");
         checked += 1;
     }

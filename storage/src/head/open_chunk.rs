@@ -45,8 +45,7 @@ fn pow10(exponent: u8) -> f64 {
 fn mantissa(value: f64, exponent: u8) -> Option<i64> {
     let scale = pow10(exponent);
     let m = (value * scale).round_ties_even();
-    // Written so that a NaN fails it.
-    if !(m.abs() < MANTISSA_LIMIT) {
+    if m.is_nan() || m.abs() >= MANTISSA_LIMIT {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53")]
@@ -136,7 +135,7 @@ impl OpenChunk {
         }
         // A series of long fractions would pay for nineteen attempts each time: it is tried again now and then.
         let try_decimal =
-            self.len == 0 || self.exponent != EXPONENT_RAW || self.len % RAW_RETRY == 0;
+            self.len == 0 || self.exponent != EXPONENT_RAW || self.len.is_multiple_of(RAW_RETRY);
         if let Some((exponent, m)) = try_decimal.then(|| smallest_exponent(value)).flatten() {
             self.bytes.push(ANCHOR | exponent << 2);
             put_ivarint(&mut self.bytes, m);
