@@ -87,16 +87,20 @@ fn sends(message: &str, test: &str) {
         assert!(begun.elapsed() < Duration::from_secs(60), "five scrapes did not arrive");
         std::thread::sleep(Duration::from_millis(250));
     }
-    // Everything the sender has is here, value for value.
+    // What the sender has is here: as many series, as many scrapes, the same values.
     let at = now_s() - 3.0;
-    let query = "sort_by_label(count_over_time({job=\"nines\"}[1m]), \"__name__\")";
-    let mine = nines.query(&format!("sum({query})"), at);
-    let path = format!(
-        "/api/v1/query?query={}&time={at}",
-        encode("sum(count_over_time({job=\"nines\"}[1m]))")
-    );
-    let theirs = request(sender.port, "GET", &path, &[], &[]).unwrap().json();
-    assert_eq!(mine["result"][0]["value"][1], theirs["data"]["result"][0]["value"][1]);
+    for query in [
+        "count({job=\"nines\"})",
+        "sum(count_over_time(up{job=\"nines\"}[1m]))",
+        "max({job=\"nines\"})",
+        "sum(scrape_samples_scraped{job=\"nines\"})",
+    ] {
+        let path = format!("/api/v1/query?query={}&time={at}", encode(query));
+        let theirs = request(sender.port, "GET", &path, &[], &[]).unwrap().json();
+        let theirs = &theirs["data"]["result"][0]["value"][1];
+        assert!(theirs.is_string(), "{query}: {theirs}");
+        assert_eq!(&nines.query(query, at)["result"][0]["value"][1], theirs, "{query}");
+    }
     let failed = "/api/v1/query?query=prometheus_remote_storage_samples_failed_total";
     let failed = request(sender.port, "GET", failed, &[], &[]).unwrap().json();
     for series in failed["data"]["result"].as_array().unwrap() {
