@@ -1,4 +1,4 @@
-//! One tenant's database: its log, head and blocks, and the movers between them.
+//! One tenant's database: its log, head and blocks; in `upkeep`, the movers between them.
 //!
 //! # Locks
 //!
@@ -7,37 +7,31 @@
 //! own locks come last. Readers ask the head first and take the blocks second, and a flush publishes its
 //! block before it drops what it set aside in the head: no sample is ever out of sight.
 
+mod upkeep;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::{Exemplar, Metadata};
-use crate::block::{
-    Block, BlockId, BlockMeta, Loaded, Quarantined, Writer, load_blocks, remove_block,
-};
-use crate::compact::{self, DAY_MS};
+use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_block};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::head::{Appender, FrozenTarget, Head, HeadOptions, Replayer};
+use crate::head::{Appender, Head, HeadOptions, Replayer};
 use crate::index::Cardinality;
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet};
 use crate::stats::DbStats;
-use crate::wal::{Progress, Wal, WalOptions};
-
-/// Most periods, and so blocks, that one flush writes.
-const FLUSH_PERIODS_MAX: usize = 64;
-/// Merges of one round of maintenance: rounds are short, so that flushes come in time.
-const COMPACTIONS_PER_ROUND_MAX: usize = 4;
+use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
 
 /// The blocks as readers see them.
 struct BlockSet {
-    /// Ascending by id, which is the order of acceptance.
+    /// In the order in which their samples were accepted, where they share a time.
     blocks: Vec<Arc<Block>>,
     quarantined: Arc<[Quarantined]>,
 }
@@ -48,6 +42,10 @@ struct Maintenance {
     last_flush_ms: Option<i64>,
     /// Blocks that a compaction could not read: left alone until the next start.
     damaged: BTreeSet<BlockId>,
+    /// Directories of blocks that no reader sees any more and that are still to be removed.
+    doomed: BTreeSet<BlockId>,
+    /// All that is logged before this segment is in blocks, and the log still has to be told.
+    flushed_before: Option<SegmentNumber>,
 }
 
 #[derive(Default)]
@@ -96,7 +94,8 @@ impl Db {
         let (wal, orphans) = open_wal(&disk, &dir.join("wal"), &options, &head, progress)?;
         let wal = Arc::new(wal);
         head.set_wal(Arc::clone(&wal));
-        let blocks = blocks.into_iter().map(Arc::new).collect();
+        let mut blocks: Vec<Arc<Block>> = blocks.into_iter().map(Arc::new).collect();
+        blocks.sort_by_key(|block| block.meta().acceptance());
         let counters = Counters::default();
         counters.orphans.store(orphans, Ordering::Relaxed);
         Ok(Self {
@@ -110,6 +109,8 @@ impl Db {
                 next_id,
                 last_flush_ms: None,
                 damaged: BTreeSet::new(),
+                doomed: BTreeSet::new(),
+                flushed_before: None,
             }),
             counters,
             dropped: Arc::default(),
@@ -135,7 +136,7 @@ impl Db {
         let mut current = self.blocks.write();
         let mut blocks = current.blocks.clone();
         change(&mut blocks);
-        blocks.sort_by_key(|block| block.meta().id);
+        blocks.sort_by_key(|block| block.meta().acceptance());
         let quarantined = Arc::clone(&current.quarantined);
         *current = Arc::new(BlockSet { blocks, quarantined });
     }
@@ -147,7 +148,9 @@ impl Db {
         hints: &SelectHints,
         budget: &Budget,
     ) -> Result<Selection> {
-        let head = self.head.select(matchers, range, hints.labels_only)?;
+        let head = self
+            .head
+            .select(matchers, range, hints.labels_only, &|n| budget.check_series(n as u64))?;
         let set = self.snapshot();
         let blocks = set.blocks.iter().filter(|b| b.range().overlaps(&range)).cloned().collect();
         let missing = set
@@ -204,7 +207,7 @@ impl Db {
         }
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
             budget.check()?;
-            names.extend(block.label_names(None)?);
+            names.extend(unless_damaged(block, block.label_names(None))?);
         }
         Ok(names.into_iter().collect())
     }
@@ -232,7 +235,7 @@ impl Db {
         }
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
             budget.check()?;
-            values.extend(block.label_values(name, None)?);
+            values.extend(unless_damaged(block, block.label_values(name, None))?);
         }
         Ok(values.into_iter().collect())
     }
@@ -252,205 +255,20 @@ impl Db {
     }
 
     /// Deletes the samples inside `range` of the series that satisfy any of `sets`; durable on return.
-    /// Answers how many series of the head and the blocks were touched.
+    /// Answers how many series of the head and the blocks were touched. A block that is damaged does not
+    /// keep the deletion from the others; its error is answered then.
     pub fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
         let _maintenance = self.maintenance.lock();
         let mut touched = self.head.delete(sets, range)?;
+        let mut answer = Ok(());
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
-            let mut deleted = Vec::new();
-            for matchers in sets {
-                for ord in block.select(matchers)? {
-                    if block.may_have(ord, range)? {
-                        deleted.push((ord, range));
-                    }
-                }
-            }
-            deleted.sort_unstable_by_key(|(ord, _)| *ord);
-            deleted.dedup_by_key(|(ord, _)| *ord);
-            if !deleted.is_empty() {
-                touched += deleted.len() as u64;
-                block.add_tombstones(&deleted)?;
+            match delete_in_block(block, sets, range) {
+                Ok(n_series) => touched += n_series,
+                Err(Error::Corrupt(cause)) => answer = answer.and(Err(cause.into())),
+                Err(error) => return Err(error),
             }
         }
-        Ok(touched)
-    }
-
-    /// Rewrites every block that has deleted samples without them.
-    pub fn clean_tombstones(&self) -> Result<()> {
-        let mut maintenance = self.maintenance.lock();
-        for block in &self.snapshot().blocks {
-            if !block.tombstones().is_empty() {
-                self.replace(&mut maintenance, std::slice::from_ref(block))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Flushes the head to blocks now and merges whatever may be merged.
-    pub fn compact_all(&self, now_ms: i64) -> Result<()> {
-        let mut maintenance = self.maintenance.lock();
-        self.flush(&mut maintenance, now_ms)?;
-        while self.compact_next(&mut maintenance, now_ms, true)? {}
-        Ok(())
-    }
-
-    /// One round of what is due: flush, compaction, retention.
-    pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
-        let mut maintenance = self.maintenance.lock();
-        let last_flush_ms = *maintenance.last_flush_ms.get_or_insert(now_ms);
-        let interval_ms =
-            i64::try_from(self.options.flush_interval.as_millis()).unwrap_or(i64::MAX);
-        let grown = self.wal.stats().bytes >= self.options.wal_bytes_max;
-        if grown || now_ms.saturating_sub(last_flush_ms) >= interval_ms {
-            self.flush(&mut maintenance, now_ms)?;
-        }
-        for _ in 0..COMPACTIONS_PER_ROUND_MAX {
-            if !self.compact_next(&mut maintenance, now_ms, false)? {
-                break;
-            }
-        }
-        self.expire(now_ms)
-    }
-
-    fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
-        // All that is logged in segments before this one is in the head when it freezes.
-        let segment = self.wal.rotate()?;
-        let written = if self.head.freeze() { self.write_frozen(maintenance)? } else { Vec::new() };
-        if !written.is_empty() {
-            self.publish(|blocks| blocks.extend(written));
-        }
-        self.head.drop_frozen();
-        self.wal.write_checkpoint(segment, &mut |log| self.head.checkpoint(log))?;
-        self.wal.truncate_before(segment)?;
-        maintenance.last_flush_ms = Some(now_ms);
-        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn write_frozen(&self, maintenance: &mut Maintenance) -> Result<Vec<Arc<Block>>> {
-        let mut period_ms = DAY_MS;
-        let mut periods = self.head.frozen_periods(period_ms);
-        while periods.len() > FLUSH_PERIODS_MAX {
-            period_ms *= 8;
-            periods = self.head.frozen_periods(period_ms);
-        }
-        let targets = self.head.targets();
-        let mut written = Vec::new();
-        for period in periods {
-            let min = period.saturating_mul(period_ms);
-            let range = TimeRange::new(min, min.saturating_add(period_ms - 1));
-            let id = maintenance.take_id();
-            let disk = Arc::clone(&self.disk);
-            let labels = &self.options.target_labels;
-            let mut writer = Writer::new(disk, &self.blocks_dir, id, 0, Vec::new(), labels)?;
-            if let Err(error) = self.write_period(&mut writer, &targets, range) {
-                writer.abort()?;
-                return Err(error);
-            }
-            if writer.is_empty() {
-                writer.abort()?;
-                continue;
-            }
-            let meta = writer.finish()?;
-            written.push(self.open_block(&meta)?);
-        }
-        Ok(written)
-    }
-
-    fn write_period(
-        &self,
-        writer: &mut Writer,
-        targets: &[FrozenTarget],
-        range: TimeRange,
-    ) -> Result<()> {
-        for target in targets {
-            let mut begun = false;
-            self.head.read_frozen(target, range, |labels, data| {
-                if !begun {
-                    begun = true;
-                    writer.begin_group(&target.entity)?;
-                }
-                writer.add_series(labels, data)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn open_block(&self, meta: &BlockMeta) -> Result<Arc<Block>> {
-        let dir = self.blocks_dir.join(meta.id.to_string());
-        Ok(Arc::new(Block::open(Arc::clone(&self.disk), &dir)?))
-    }
-
-    /// Merges the blocks that the plan names next. False when there is nothing to do.
-    fn compact_next(&self, maintenance: &mut Maintenance, now_ms: i64, all: bool) -> Result<bool> {
-        let set = self.snapshot();
-        let metas: Vec<BlockMeta> = set
-            .blocks
-            .iter()
-            .filter(|b| !maintenance.damaged.contains(&b.meta().id))
-            .map(|b| b.meta().clone())
-            .collect();
-        let Some(ids) = compact::plan(&metas, now_ms, all) else { return Ok(false) };
-        let sources: Vec<Arc<Block>> =
-            set.blocks.iter().filter(|b| ids.contains(&b.meta().id)).cloned().collect();
-        match self.replace(maintenance, &sources) {
-            Err(Error::Corrupt(cause)) => {
-                tracing::error!(%cause, "a block is damaged; it stays as it is and is not compacted");
-                let hit = sources.iter().find(|b| cause.path.starts_with(b.dir()));
-                let ids = hit.map_or(ids, |block| vec![block.meta().id]);
-                maintenance.damaged.extend(ids);
-                Ok(true)
-            }
-            done => done.map(|()| true),
-        }
-    }
-
-    /// Writes `sources` as one block, publishes it and removes them.
-    fn replace(&self, maintenance: &mut Maintenance, sources: &[Arc<Block>]) -> Result<()> {
-        let begun = Instant::now();
-        let id = maintenance.take_id();
-        let labels = &self.options.target_labels;
-        let compacted = compact::compact(&self.disk, &self.blocks_dir, id, sources, labels)?;
-        if compacted.dropped > 0 {
-            tracing::warn!(
-                samples = compacted.dropped,
-                "compaction met a second value at a timestamp; the first accepted one stays"
-            );
-            self.dropped.fetch_add(compacted.dropped, Ordering::Relaxed);
-        }
-        let made = compacted.meta.as_ref().map(|meta| self.open_block(meta)).transpose()?;
-        let gone: BTreeSet<BlockId> = sources.iter().map(|b| b.meta().id).collect();
-        self.publish(|blocks| {
-            blocks.retain(|b| !gone.contains(&b.meta().id));
-            blocks.extend(made);
-        });
-        for id in gone {
-            remove_block(&*self.disk, &self.blocks_dir, id)?;
-        }
-        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.counters.compaction_micros.fetch_add(micros, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn expire(&self, now_ms: i64) -> Result<()> {
-        let Some(retention) = self.options.retention else { return Ok(()) };
-        let set = self.snapshot();
-        let newest_block = set.blocks.iter().map(|b| b.range().max).max();
-        let newest = newest_block.max(self.head.bounds().map(|bounds| bounds.max));
-        let Some(newest) = newest else { return Ok(()) };
-        let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
-        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let gone = compact::expired(&metas, now_ms, newest, retention_ms);
-        if gone.is_empty() {
-            return Ok(());
-        }
-        self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
-        for id in gone {
-            tracing::info!(block = %id, "block is older than the retention: removed");
-            remove_block(&*self.disk, &self.blocks_dir, id)?;
-        }
-        Ok(())
+        answer.map(|()| touched)
     }
 
     /// Syncs the log and refuses further writes.
@@ -464,7 +282,7 @@ impl Db {
         self.head.with_index(|index| index.cardinality(limit))
     }
 
-    /// What there is and what was done. Walks the head's series.
+    /// What there is and what was done.
     #[must_use]
     pub fn stats(&self) -> DbStats {
         let (head, wal, set) = (self.head.size(), self.wal.stats(), self.snapshot());
@@ -511,19 +329,40 @@ impl Queryable for Db {
     }
 }
 
-impl Maintenance {
-    fn take_id(&mut self) -> BlockId {
-        let id = BlockId(self.next_id);
-        self.next_id += 1;
-        id
+/// Nothing where the block is damaged: the others still answer.
+fn unless_damaged(block: &Block, read: Result<Vec<String>>) -> Result<Vec<String>> {
+    match read {
+        Err(Error::Corrupt(cause)) => {
+            tracing::error!(%cause, block = %block.meta().id, "labels of a block cannot be read");
+            Ok(Vec::new())
+        }
+        read => read,
     }
+}
+
+fn delete_in_block(block: &Block, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
+    let mut deleted = Vec::new();
+    for matchers in sets {
+        for ord in block.select(matchers)? {
+            if block.may_have(ord, range)? {
+                deleted.push((ord, range));
+            }
+        }
+    }
+    deleted.sort_unstable_by_key(|(ord, _)| *ord);
+    deleted.dedup_by_key(|(ord, _)| *ord);
+    if !deleted.is_empty() {
+        block.add_tombstones(&deleted)?;
+    }
+    Ok(deleted.len() as u64)
 }
 
 /// One more than the highest number of any directory, quarantined ones and leftovers included.
 fn next_block_id(disk: &dyn Disk, blocks_dir: &Path) -> Result<u64> {
     let entries = disk.list_dir(blocks_dir)?;
-    let number = |name: &str| u64::from_str_radix(name.split('.').next()?, 16).ok();
-    Ok(entries.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(0) + 1)
+    let number = |name: &str| Some(BlockId::parse(name.split('.').next()?)?.0);
+    let last = entries.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(0);
+    Ok(last.saturating_add(1))
 }
 
 /// Replays the log into `head`. Answers the log and how many entries had no series.

@@ -90,14 +90,18 @@ fn set_superseded_aside(loaded: &mut Loaded) {
     loaded.superseded = superseded.into_iter().collect();
 }
 
-/// Removes the directory of a block. It is renamed first: a block that is half removed is never loaded.
-/// Readers that still hold the block keep reading it.
+/// Removes the directory of a block, if it is there. It is renamed first: a block that is half removed is
+/// never loaded. Readers that still hold the block keep reading it. May be repeated after a failure.
 pub fn remove_block(disk: &dyn Disk, blocks_dir: &Path, id: BlockId) -> Result<()> {
-    let unfinished = blocks_dir.join(format!("{id}{UNFINISHED}"));
+    let (dir, unfinished) =
+        (blocks_dir.join(id.to_string()), blocks_dir.join(format!("{id}{UNFINISHED}")));
     if disk.exists(&unfinished)? {
         disk.remove_dir_all(&unfinished)?;
     }
-    disk.rename(&blocks_dir.join(id.to_string()), &unfinished)?;
-    disk.sync_dir(blocks_dir)?;
-    disk.remove_dir_all(&unfinished)
+    if disk.exists(&dir)? {
+        disk.rename(&dir, &unfinished)?;
+        disk.sync_dir(blocks_dir)?;
+        disk.remove_dir_all(&unfinished)?;
+    }
+    Ok(())
 }

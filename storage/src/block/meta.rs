@@ -91,6 +91,13 @@ impl BlockMeta {
         TimeRange::new(self.min_ts, self.max_ts)
     }
 
+    /// Sorts blocks that share a time by when their samples were accepted: compaction makes new blocks of
+    /// old samples, so an id alone does not tell. See `compact::plan` for why the first source is enough.
+    #[must_use]
+    pub fn acceptance(&self) -> (BlockId, BlockId) {
+        (self.sources.iter().copied().min().unwrap_or(self.id).min(self.id), self.id)
+    }
+
     fn crc32(&self) -> u32 {
         // Numbers, texts and lists of texts: this cannot fail.
         crc32(&serde_json::to_vec(self).unwrap_or_default())

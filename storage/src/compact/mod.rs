@@ -24,7 +24,7 @@ pub(crate) struct Compacted {
     pub(crate) dropped: u64,
 }
 
-/// Writes the samples of `sources` (ascending by id) into one block `id`, tombstones applied.
+/// Writes the samples of `sources` (in the order of acceptance) into one block `id`, tombstones applied.
 /// Fails without leaving anything when a source is damaged: what it still holds must not be dropped
 /// together with it.
 pub(crate) fn compact(

@@ -4,8 +4,15 @@
 //! are merged when the day is over; days into eights, eights into thirty-twos. A sample is thus rewritten
 //! about four times in its life, however long that is. Late samples make small blocks beside the large one
 //! of their time: they are gathered first, and merged into it when there is enough of them.
+//!
+//! At one timestamp the first accepted value stays, so of the blocks that share a time only neighbours in
+//! the order of acceptance are merged: then whatever lies beside the new block was accepted before all of it
+//! or after all of it.
+
+use std::collections::BTreeSet;
 
 use crate::block::{BlockId, BlockMeta};
+use crate::model::TimeRange;
 
 /// One day in milliseconds.
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -23,11 +30,17 @@ fn span_of(meta: &BlockMeta, span_ms: i64) -> Option<i64> {
     (meta.max_ts.div_euclid(span_ms) == number).then_some(number)
 }
 
-/// The next blocks to merge into one, or nothing. `all` merges whatever shares a span, due or not.
-pub(crate) fn plan(metas: &[BlockMeta], now_ms: i64, all: bool) -> Option<Vec<BlockId>> {
+/// The next blocks to merge into one, or nothing; none of `spared`. `all` merges whatever shares a span, due
+/// or not.
+pub(crate) fn plan(
+    metas: &[BlockMeta],
+    spared: &BTreeSet<BlockId>,
+    now_ms: i64,
+    all: bool,
+) -> Option<Vec<BlockId>> {
     for span_ms in SPANS_MS {
         let mut spans: Vec<(i64, Vec<&BlockMeta>)> = Vec::new();
-        for meta in metas {
+        for meta in metas.iter().filter(|meta| !spared.contains(&meta.id)) {
             if let Some(number) = span_of(meta, span_ms) {
                 match spans.iter_mut().find(|(n, _)| *n == number) {
                     Some((_, list)) => list.push(meta),
@@ -38,15 +51,21 @@ pub(crate) fn plan(metas: &[BlockMeta], now_ms: i64, all: bool) -> Option<Vec<Bl
         spans.sort_by_key(|(number, _)| *number);
         for (number, list) in spans {
             let over = (number + 1).saturating_mul(span_ms).saturating_add(GRACE_MS) <= now_ms;
-            if let Some(chosen) = choose(list, span_ms, over, all) {
-                return Some(chosen);
+            let chosen = choose(list, span_ms, over, all);
+            if let Some(ids) = chosen.and_then(|chosen| neighbours(chosen, metas)) {
+                return Some(ids);
             }
         }
     }
     None
 }
 
-fn choose(mut list: Vec<&BlockMeta>, span_ms: i64, over: bool, all: bool) -> Option<Vec<BlockId>> {
+fn choose(
+    mut list: Vec<&BlockMeta>,
+    span_ms: i64,
+    over: bool,
+    all: bool,
+) -> Option<Vec<&BlockMeta>> {
     if list.len() < 2 || !(over || all || span_ms == DAY_MS) {
         return None;
     }
@@ -65,9 +84,29 @@ fn choose(mut list: Vec<&BlockMeta>, span_ms: i64, over: bool, all: bool) -> Opt
             }
         }
     }
-    let mut ids: Vec<BlockId> = list.iter().map(|meta| meta.id).collect();
+    Some(list)
+}
+
+/// The longest run of `chosen` that no other of `metas` with samples in its time interrupts, in the order
+/// of acceptance; at least two.
+fn neighbours(mut chosen: Vec<&BlockMeta>, metas: &[BlockMeta]) -> Option<Vec<BlockId>> {
+    chosen.sort_by_key(|meta| meta.acceptance());
+    let hull = chosen.iter().map(|meta| meta.range()).reduce(|a, b| a.hull(&b))?;
+    let ids: BTreeSet<BlockId> = chosen.iter().map(|meta| meta.id).collect();
+    let others: Vec<&BlockMeta> =
+        metas.iter().filter(|m| !ids.contains(&m.id) && overlaps(m, &hull)).collect();
+    let apart = |a: &BlockMeta, b: &BlockMeta| {
+        others.iter().any(|m| a.acceptance() < m.acceptance() && m.acceptance() < b.acceptance())
+    };
+    let runs = chosen.chunk_by(|a, b| !apart(a, b));
+    let longest = runs.max_by_key(|run| run.len()).filter(|run| run.len() > 1)?;
+    let mut ids: Vec<BlockId> = longest.iter().map(|meta| meta.id).collect();
     ids.sort_unstable();
     Some(ids)
+}
+
+fn overlaps(meta: &BlockMeta, range: &TimeRange) -> bool {
+    meta.range().overlaps(range)
 }
 
 /// Blocks whose newest sample is older than `retention_ms` before both the clock and the newest sample:
@@ -102,6 +141,10 @@ mod tests {
         }
     }
 
+    fn plan_of(metas: &[BlockMeta], now_ms: i64, all: bool) -> Option<Vec<BlockId>> {
+        plan(metas, &BTreeSet::new(), now_ms, all)
+    }
+
     fn ids(plan: Option<Vec<BlockId>>) -> Vec<u64> {
         plan.unwrap_or_default().iter().map(|id| id.0).collect()
     }
@@ -109,27 +152,27 @@ mod tests {
     #[test]
     fn a_day_is_merged_when_it_is_over() {
         let day = [block(1, 10, 1, 100), block(2, 10, 1, 100), block(3, 11, 1, 100)];
-        assert_eq!(ids(plan(&day, 10 * DAY_MS, false)), [] as [u64; 0]);
-        assert_eq!(ids(plan(&day, 11 * DAY_MS, false)), [] as [u64; 0], "stragglers may come");
-        assert_eq!(ids(plan(&day, 11 * DAY_MS + GRACE_MS, false)), [1, 2]);
-        assert_eq!(ids(plan(&day, 10 * DAY_MS, true)), [1, 2]);
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [] as [u64; 0]);
+        assert_eq!(ids(plan_of(&day, 11 * DAY_MS, false)), [] as [u64; 0], "stragglers may come");
+        assert_eq!(ids(plan_of(&day, 11 * DAY_MS + GRACE_MS, false)), [1, 2]);
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, true)), [1, 2]);
     }
 
     #[test]
     fn many_blocks_of_an_open_day_are_merged() {
         let day: Vec<_> = (1..=6).map(|id| block(id, 10, 1, 100)).collect();
-        assert_eq!(ids(plan(&day, 10 * DAY_MS, false)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
     fn days_grow_to_eights_and_thirty_twos() {
         let now = 1000 * DAY_MS;
         let days: Vec<_> = (0..8).map(|d| block(d as u64 + 1, 64 + d, 1, 100)).collect();
-        assert_eq!(ids(plan(&days, now, false)), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(ids(plan_of(&days, now, false)), [1, 2, 3, 4, 5, 6, 7, 8]);
         let eights: Vec<_> = (0..4).map(|e| block(e as u64 + 1, 64 + 8 * e, 8, 100)).collect();
-        assert_eq!(ids(plan(&eights, now, false)), [1, 2, 3, 4]);
+        assert_eq!(ids(plan_of(&eights, now, false)), [1, 2, 3, 4]);
         assert_eq!(
-            ids(plan(&[block(1, 64, 32, 100), block(2, 96, 32, 100)], now, false)),
+            ids(plan_of(&[block(1, 64, 32, 100), block(2, 96, 32, 100)], now, false)),
             [] as [u64; 0]
         );
     }
@@ -138,11 +181,33 @@ mod tests {
     fn late_samples_are_gathered_before_a_large_block_is_rewritten() {
         let now = 1000 * DAY_MS;
         let mut blocks = vec![block(1, 64, 1, 10_000), block(2, 64, 1, 10)];
-        assert_eq!(ids(plan(&blocks, now, false)), [] as [u64; 0]);
+        assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0]);
         blocks.push(block(3, 64, 1, 10));
-        assert_eq!(ids(plan(&blocks, now, false)), [2, 3]);
+        assert_eq!(ids(plan_of(&blocks, now, false)), [2, 3]);
         blocks = vec![block(1, 64, 1, 10_000), block(4, 64, 1, 2_000)];
-        assert_eq!(ids(plan(&blocks, now, false)), [1, 4]);
+        assert_eq!(ids(plan_of(&blocks, now, false)), [1, 4]);
+    }
+
+    #[test]
+    fn what_was_accepted_in_between_keeps_blocks_apart() {
+        let now = 1000 * DAY_MS;
+        let mut blocks = vec![block(1, 64, 1, 10), block(2, 64, 1, 10_000), block(3, 64, 1, 10)];
+        assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0], "2 lies between 1 and 3");
+        blocks.push(block(4, 64, 1, 10));
+        assert_eq!(ids(plan_of(&blocks, now, false)), [3, 4]);
+        assert_eq!(ids(plan_of(&blocks, now, true)), [1, 2, 3, 4]);
+        // A block that spans more than a day, or that is spared, interrupts as well.
+        let mut wide = block(2, 64, 2, 100);
+        let day = [block(1, 64, 1, 100), wide.clone(), block(3, 64, 1, 100)];
+        assert_eq!(ids(plan_of(&day, 66 * DAY_MS, false)), [] as [u64; 0]);
+        let spared = BTreeSet::from([BlockId(2)]);
+        let day = [block(1, 64, 1, 100), block(2, 64, 1, 100), block(3, 64, 1, 100)];
+        assert_eq!(ids(plan(&day, &spared, now, true)), [] as [u64; 0]);
+        // A compacted block stands where its first source stood.
+        wide = block(9, 64, 1, 100);
+        wide.sources = vec![BlockId(1), BlockId(2)];
+        let day = [block(3, 64, 1, 100), block(4, 64, 1, 900_000), wide];
+        assert_eq!(ids(plan_of(&day, now, false)), [3, 9]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::wal::Lsn;
 const RECORD_BYTES_TARGET: usize = 1 << 20;
 /// Most bytes a sample takes in the log: two varints, the value, a start timestamp.
 const SAMPLE_BYTES_MAX: usize = 10 + 10 + 8 + 10;
+/// What the log adds to a record, rounded up.
+const RECORD_OVERHEAD_BYTES: usize = 64;
 /// Oldest timestamp that is taken: 285,000 years before the epoch, so that no difference overflows.
 const TS_MIN: i64 = -(1 << 53);
 
@@ -90,25 +92,31 @@ impl<'a> Appender<'a> {
         labels: &Labels,
     ) -> std::result::Result<SeriesHandle, RejectReason> {
         let head = self.head;
-        let known = {
+        let (known, n_series) = {
             let registry = head.registry.read();
             let ord = registry.index.get(labels);
-            ord.and_then(|ord| registry.places.get(ord.0 as usize).copied())
+            let place = ord.and_then(|ord| registry.places.get(ord.0 as usize).copied());
+            (place, registry.places.len())
         };
         let place = match known {
             Some(place) => place,
             None => self.create(labels)?,
         };
-        head.keys.bind(key, place.0);
+        head.keys.bind(key, place.0, n_series);
         Ok(SeriesHandle(place.0))
     }
 
     fn create(&mut self, labels: &Labels) -> std::result::Result<Place, RejectReason> {
         let head = self.head;
-        if let Err(error) = head.wal().and_then(|wal| wal.admit(labels.as_bytes().len() + 64)) {
-            self.failed.get_or_insert(error);
-            return Err(RejectReason::SeriesLimit);
-        }
+        // Twenty bytes beside each label: reference, count, and two lengths of up to ten.
+        let bytes = labels.as_bytes().len() + 20 * labels.len() + 64;
+        let _admitted = match head.wal().and_then(|wal| wal.admit(bytes)) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                return Err(RejectReason::SeriesLimit);
+            }
+        };
         let mut registry = head.registry.write();
         if registry.index.get(labels).is_none()
             && registry.places.len() as u64 >= head.options.series_max
@@ -165,27 +173,28 @@ impl<'a> Appender<'a> {
             return Err(error);
         }
         let mut outcome = AppendOutcome::default();
-        self.refuse_out_of_range(now_ms, &mut outcome);
-        self.head.wal()?.admit(self.log_bytes_max())?;
-        let mut lsn = self.commit_samples(&mut outcome)?;
-        lsn = lsn.max(self.commit_histograms(&mut outcome)?);
-        lsn = lsn.max(self.commit_exemplars(&mut outcome)?);
-        lsn = lsn.max(self.commit_metadata()?);
-        self.head.wal()?.sync(lsn)?;
+        let seen = self.refuse_out_of_range(now_ms, &mut outcome);
+        self.head.widen_bounds(seen);
+        let applied = self.apply(&mut outcome);
+        // Once more: a flush that began in between counts what was applied behind it as new.
+        self.head.widen_bounds(seen);
+        self.head.wal()?.sync(applied?)?;
         Ok(outcome)
     }
 
-    fn log_bytes_max(&self) -> usize {
-        let b = &self.buffers;
-        let metadata: usize = b.metadata.iter().map(|(n, m)| n.len() + m.help.len() + 64).sum();
-        let histograms: usize =
-            b.histograms.iter().map(|(_, _, h)| 128 + 10 * histogram_numbers(h)).sum();
-        let exemplars: usize =
-            b.exemplars.iter().map(|(_, e)| e.labels.as_bytes().len() + 64).sum();
-        b.samples.len() * SAMPLE_BYTES_MAX + metadata + histograms + exemplars + SHARDS * 64
+    fn apply(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
+        let mut lsn = self.commit_samples(outcome)?;
+        lsn = lsn.max(self.commit_histograms(outcome)?);
+        lsn = lsn.max(self.commit_exemplars(outcome)?);
+        Ok(lsn.max(self.commit_metadata(outcome)?))
     }
 
-    fn refuse_out_of_range(&mut self, now_ms: i64, outcome: &mut AppendOutcome) {
+    /// Leaves out what is out of range. Answers the range of the rest.
+    fn refuse_out_of_range(
+        &mut self,
+        now_ms: i64,
+        outcome: &mut AppendOutcome,
+    ) -> Option<TimeRange> {
         let head = self.head;
         let newest = now_ms.saturating_add(head.options.future_max_ms);
         let mut in_range = |place: Place, ts: i64| {
@@ -215,13 +224,40 @@ impl<'a> Appender<'a> {
         };
         self.buffers.samples.retain(|s| judge(s.place, s.ts));
         self.buffers.histograms.retain(|(place, ts, _)| judge(*place, *ts));
-        head.widen_bounds(seen);
         self.buffers.exemplars.retain(|(place, e)| in_range(*place, e.ts));
+        seen
     }
 
+    /// In parts that the log admits one after the other.
     fn commit_samples(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
+        let wal = self.head.wal()?;
+        let record_bytes = (wal.record_bytes_max() / 2).min(RECORD_BYTES_TARGET);
+        let part = (wal.batch_bytes_max().saturating_sub(SHARDS * RECORD_OVERHEAD_BYTES)
+            / SAMPLE_BYTES_MAX)
+            .max(1);
+        let samples = std::mem::take(&mut self.buffers.samples);
+        let mut answer = Ok(Lsn::default());
+        for part in samples.chunks(part) {
+            answer = self.commit_part(part, record_bytes, outcome);
+            if answer.is_err() {
+                break;
+            }
+        }
+        self.buffers.samples = samples;
+        answer
+    }
+
+    fn commit_part(
+        &mut self,
+        samples: &[Pending],
+        record_bytes: usize,
+        outcome: &mut AppendOutcome,
+    ) -> Result<Lsn> {
         let head = self.head;
-        let Buffers { samples, by_shard, encoder, with_start, .. } = &mut self.buffers;
+        let Buffers { by_shard, encoder, with_start, .. } = &mut self.buffers;
+        let n_records = SHARDS + samples.len() * SAMPLE_BYTES_MAX / record_bytes;
+        let bytes = samples.len() * SAMPLE_BYTES_MAX + n_records * RECORD_OVERHEAD_BYTES;
+        let _admitted = head.wal()?.admit(bytes)?;
         let starts = sort_by_shard(samples, by_shard);
         let mut lsn = Lsn::default();
         let mut conflicts = Vec::new();
@@ -244,14 +280,14 @@ impl<'a> Appender<'a> {
                     }
                 }
                 n_written += 1;
-                if encoder.payload().len() >= RECORD_BYTES_TARGET {
+                if encoder.payload().len() >= record_bytes {
                     head.log_applied(encoder.kind(), encoder.payload())?;
                     encoder.begin(*with_start);
                 }
             }
             // A repetition is durable when what it repeats is: that was queued before, at the latest now.
             lsn = lsn.max(if encoder.is_empty() {
-                head.wal()?.last_lsn()
+                head.wal()?.last_lsn()?
             } else {
                 head.log_applied(encoder.kind(), encoder.payload())?
             });
@@ -267,6 +303,18 @@ impl<'a> Appender<'a> {
         let mut lsn = Lsn::default();
         let mut conflicts = Vec::new();
         for (place, ts, histogram) in self.buffers.histograms.drain(..) {
+            let bytes = RECORD_OVERHEAD_BYTES + 128 + 10 * histogram_numbers(&histogram);
+            if bytes > head.wal()?.batch_bytes_max() {
+                let reason = RejectReason::InvalidHistogram;
+                outcome.reject(reason, 1, || Rejection {
+                    reason,
+                    series: head.labels_at(place),
+                    ts: Some(ts),
+                    detail: "histogram is too long for the log".to_owned(),
+                });
+                continue;
+            }
+            let _admitted = head.wal()?.admit(bytes)?;
             let mut shard = head.shard(place).lock();
             let Some((series, target)) = shard.at(place.local()) else { continue };
             match series.append_histogram(target, ts, &histogram) {
@@ -274,7 +322,7 @@ impl<'a> Appender<'a> {
                     conflicts.push(Conflict { ord: series.ord, ts, existing, refused: None });
                     continue;
                 }
-                Verdict::Repeated => lsn = lsn.max(head.wal()?.last_lsn()),
+                Verdict::Repeated => lsn = lsn.max(head.wal()?.last_lsn()?),
                 Verdict::Appended | Verdict::Late => {
                     payload.clear();
                     records::put_histogram(payload, series.reference, ts, &histogram);
@@ -290,50 +338,107 @@ impl<'a> Appender<'a> {
 
     fn commit_exemplars(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
         let (head, payload) = (self.head, &mut self.buffers.payload);
-        payload.clear();
-        if self.buffers.exemplars.is_empty() {
-            return Ok(Lsn::default());
-        }
-        let ids: Vec<Option<(SeriesOrd, SeriesRef)>> = self
-            .buffers
-            .exemplars
-            .iter()
-            .map(|(place, _)| {
-                let mut shard = head.shard(*place).lock();
-                shard.at(place.local()).map(|(series, _)| (series.ord, series.reference))
-            })
-            .collect();
-        let mut ring = head.exemplars.lock();
-        for ((_, exemplar), id) in self.buffers.exemplars.drain(..).zip(ids) {
-            let Some((ord, reference)) = id else { continue };
-            if ring.push(ord.0, exemplar.clone()) {
-                records::put_exemplar(payload, reference, &exemplar);
+        let mut lsn = Lsn::default();
+        let bytes_of = |e: &Exemplar| e.labels.as_bytes().len() + 20 * e.labels.len() + 64;
+        let max = head.wal()?.batch_bytes_max().saturating_sub(RECORD_OVERHEAD_BYTES);
+        self.buffers.exemplars.retain(|(place, exemplar)| {
+            let fits = bytes_of(exemplar) <= max;
+            if !fits {
+                let reason = RejectReason::InvalidExemplar;
+                outcome.reject(reason, 1, || Rejection {
+                    reason,
+                    series: head.labels_at(*place),
+                    ts: Some(exemplar.ts),
+                    detail: "exemplar is too long for the log".to_owned(),
+                });
             }
-            outcome.exemplars += 1;
+            fits
+        });
+        let mut rest = self.buffers.exemplars.as_slice();
+        while !rest.is_empty() {
+            let (n, bytes) = prefix_within(rest, max, |(_, exemplar)| bytes_of(exemplar));
+            let (part, others) = rest.split_at(n);
+            rest = others;
+            let ids: Vec<Option<(SeriesOrd, SeriesRef)>> = part
+                .iter()
+                .map(|(place, _)| {
+                    let mut shard = head.shard(*place).lock();
+                    shard.at(place.local()).map(|(series, _)| (series.ord, series.reference))
+                })
+                .collect();
+            let _admitted = head.wal()?.admit(bytes + RECORD_OVERHEAD_BYTES)?;
+            payload.clear();
+            let mut ring = head.exemplars.lock();
+            for ((_, exemplar), id) in part.iter().zip(ids) {
+                let Some((ord, reference)) = id else { continue };
+                if ring.push(ord.0, exemplar.clone()) {
+                    records::put_exemplar(payload, reference, exemplar);
+                }
+                outcome.exemplars += 1;
+            }
+            lsn = lsn.max(if payload.is_empty() {
+                head.wal()?.last_lsn()?
+            } else {
+                head.log_applied(records::EXEMPLARS, payload)?
+            });
         }
-        if payload.is_empty() {
-            return Ok(head.wal()?.last_lsn());
-        }
-        head.log_applied(records::EXEMPLARS, payload)
+        Ok(lsn)
     }
 
-    fn commit_metadata(&mut self) -> Result<Lsn> {
+    fn commit_metadata(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
         let (head, payload) = (self.head, &mut self.buffers.payload);
-        payload.clear();
-        if self.buffers.metadata.is_empty() {
-            return Ok(Lsn::default());
-        }
-        let mut table = head.metadata.lock();
-        for (metric, metadata) in self.buffers.metadata.drain(..) {
-            if table.put(&metric, &metadata) {
-                records::put_metadata(payload, &metric, &metadata);
+        let mut lsn = Lsn::default();
+        let bytes_of = |metric: &str, m: &Metadata| {
+            metric.len() + m.metric_type.len() + m.help.len() + m.unit.len() + 40
+        };
+        let max = head.wal()?.batch_bytes_max().saturating_sub(RECORD_OVERHEAD_BYTES);
+        self.buffers.metadata.retain(|(metric, metadata)| {
+            let fits = bytes_of(metric, metadata) <= max;
+            if !fits {
+                let reason = RejectReason::InvalidMetadata;
+                outcome.reject(reason, 1, || Rejection {
+                    reason,
+                    series: None,
+                    ts: None,
+                    detail: "metadata is too long for the log".to_owned(),
+                });
             }
+            fits
+        });
+        let mut rest = self.buffers.metadata.as_slice();
+        while !rest.is_empty() {
+            let (n, bytes) = prefix_within(rest, max, |(metric, m)| bytes_of(metric, m));
+            let (part, others) = rest.split_at(n);
+            rest = others;
+            let _admitted = head.wal()?.admit(bytes + RECORD_OVERHEAD_BYTES)?;
+            payload.clear();
+            let mut table = head.metadata.lock();
+            for (metric, metadata) in part {
+                if table.put(metric, metadata) {
+                    records::put_metadata(payload, metric, metadata);
+                }
+            }
+            lsn = lsn.max(if payload.is_empty() {
+                head.wal()?.last_lsn()?
+            } else {
+                head.log_applied(records::METADATA, payload)?
+            });
         }
-        if payload.is_empty() {
-            return Ok(head.wal()?.last_lsn());
-        }
-        head.log_applied(records::METADATA, payload)
+        Ok(lsn)
     }
+}
+
+/// How many of the first items come to at most `max` bytes together, at least one, and to how many.
+fn prefix_within<T>(items: &[T], max: usize, bytes_of: impl Fn(&T) -> usize) -> (usize, usize) {
+    let mut sum = 0;
+    for (n, item) in items.iter().enumerate() {
+        let bytes = bytes_of(item);
+        if n > 0 && sum + bytes > max {
+            return (n, sum);
+        }
+        sum += bytes;
+    }
+    (items.len(), sum)
 }
 
 impl Drop for Appender<'_> {

@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::append::Exemplar;
 
-/// Exemplars by series, the oldest of all going first when the bound is reached.
+/// Exemplars by series; when the bound is reached, the series that was written longest ago loses its oldest.
 #[derive(Debug, Default)]
 pub(crate) struct ExemplarRing {
     max: usize,
     arrival: VecDeque<u32>,
+    /// Each series by time.
     by_series: HashMap<u32, VecDeque<Exemplar>>,
 }
 
@@ -17,21 +18,20 @@ impl ExemplarRing {
         Self { max, ..Self::default() }
     }
 
-    /// Takes the exemplar of the series at `ord`; false when it was there already.
+    /// Takes the exemplar of the series at `ord`; false when it was there already, or when none is kept.
     pub(crate) fn push(&mut self, ord: u32, exemplar: Exemplar) -> bool {
         if self.max == 0 {
-            return true;
+            return false;
         }
         let list = self.by_series.entry(ord).or_default();
         let same = |e: &Exemplar| {
-            e.ts == exemplar.ts
-                && e.value.to_bits() == exemplar.value.to_bits()
-                && e.labels == exemplar.labels
+            e.value.to_bits() == exemplar.value.to_bits() && e.labels == exemplar.labels
         };
-        if list.iter().rev().any(same) {
+        let behind = list.partition_point(|e| e.ts <= exemplar.ts);
+        if list.range(..behind).rev().take_while(|e| e.ts == exemplar.ts).any(same) {
             return false;
         }
-        list.push_back(exemplar);
+        list.insert(behind, exemplar);
         self.arrival.push_back(ord);
         if self.arrival.len() > self.max
             && let Some(oldest) = self.arrival.pop_front()
@@ -45,12 +45,12 @@ impl ExemplarRing {
         true
     }
 
-    /// The exemplars of one series in order of arrival.
+    /// The exemplars of one series by time.
     pub(crate) fn of(&self, ord: u32) -> impl Iterator<Item = &Exemplar> {
         self.by_series.get(&ord).into_iter().flatten()
     }
 
-    /// All exemplars with their series, each series in order of arrival.
+    /// All exemplars with their series, each series by time.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Exemplar)> {
         self.by_series.iter().flat_map(|(ord, list)| list.iter().map(|e| (*ord, e)))
     }

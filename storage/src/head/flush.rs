@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use super::records;
 use super::series::MemSeries;
-use super::target::Target;
-use super::{Head, Place};
+use super::target::{Target, Usage};
+use super::{Head, Shard};
+use crate::append::Exemplar;
 use crate::error::{Error, Result};
-use crate::model::{Labels, SeriesData, SeriesOrd, TimeRange};
+use crate::index::EntityId;
+use crate::model::{Labels, SeriesData, SeriesOrd, SeriesRef, TimeRange};
 use crate::wal::{RecordKind, Visit};
 
 /// Payload bytes of a checkpoint's records.
@@ -16,28 +18,31 @@ const CHECKPOINT_RECORD_BYTES_TARGET: usize = 256 << 10;
 
 /// The series of one target, ready to be written.
 pub(crate) struct FrozenTarget {
-    /// The target's own labels.
-    pub(crate) entity: Labels,
-    series: Vec<(Labels, Place)>,
+    entity: EntityId,
+    series: Vec<SeriesOrd>,
 }
 
 impl Head {
     /// Sets all samples aside. What was set aside before and not dropped stays set aside. False when
     /// there is nothing at all.
     pub(crate) fn freeze(&self) -> bool {
+        {
+            // First: what is applied to a shard after its turn widens the bounds after this.
+            let mut bounds = self.bounds.lock();
+            let all = bounds.iter().flatten().copied().reduce(|a, b| a.hull(&b));
+            *bounds = [all, None];
+        }
         let mut any = false;
         for shard in &self.shards {
             let mut shard = shard.lock();
-            for target in &mut shard.targets {
-                target.freeze();
-            }
-            for series in &mut shard.series {
-                any |= series.freeze();
+            let Shard { series, targets } = &mut *shard;
+            targets.iter_mut().for_each(Target::freeze);
+            for series in series {
+                if let Some(target) = targets.get_mut(series.target as usize) {
+                    any |= series.freeze(target);
+                }
             }
         }
-        let mut bounds = self.bounds.lock();
-        let all = bounds.iter().flatten().copied().reduce(|a, b| a.hull(&b));
-        *bounds = [all, None];
         any
     }
 
@@ -45,8 +50,17 @@ impl Head {
     pub(crate) fn drop_frozen(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            shard.series.iter_mut().for_each(MemSeries::drop_frozen);
-            shard.targets.iter_mut().for_each(Target::drop_frozen);
+            let Shard { series, targets } = &mut *shard;
+            for target in &mut *targets {
+                target.drop_frozen();
+                target.usage = Usage::default();
+            }
+            for series in series {
+                series.drop_frozen();
+                if let Some(target) = targets.get_mut(series.target as usize) {
+                    target.usage.add(series.usage());
+                }
+            }
         }
         self.bounds.lock()[0] = None;
     }
@@ -74,40 +88,41 @@ impl Head {
     pub(crate) fn targets(&self) -> Vec<FrozenTarget> {
         let registry = self.registry.read();
         let in_order = registry.index.block_order(None).into_iter();
-        in_order
-            .map(|(entity, ords)| FrozenTarget {
-                entity: registry.index.entity_labels(entity),
-                series: ords
-                    .into_iter()
-                    .filter_map(|ord| {
-                        let place = registry.places.get(ord.0 as usize)?;
-                        Some((registry.index.labels(ord), *place))
-                    })
-                    .collect(),
-            })
-            .collect()
+        in_order.map(|(entity, series)| FrozenTarget { entity, series }).collect()
     }
 
-    /// Hands out the frozen samples of a target's series inside `range`, leaving out series without any.
+    /// Hands out the frozen samples of a target's series inside `range`, with the target's own labels and
+    /// those of the series, leaving out series without any.
     pub(crate) fn read_frozen(
         &self,
         target: &FrozenTarget,
         range: TimeRange,
-        mut each: impl FnMut(&Labels, &SeriesData) -> Result<()>,
+        mut each: impl FnMut(&Labels, &Labels, &SeriesData) -> Result<()>,
     ) -> Result<()> {
         let mut data = SeriesData::default();
-        for (labels, place) in &target.series {
+        let mut entity = None;
+        for ord in &target.series {
+            let place = self.registry.read().places.get(ord.0 as usize).copied();
+            let Some(place) = place else { continue };
             let view = {
-                let mut shard = self.shard(*place).lock();
+                let mut shard = self.shard(place).lock();
                 let Some((series, target)) = shard.at(place.local()) else { continue };
                 series.view(target, range, true)
             };
+            if view.is_empty() {
+                continue;
+            }
+            // Labels are made one at a time: those of all series at once would take more than the samples.
+            let registry = self.registry.read();
+            let labels = registry.index.labels(*ord);
+            let entity = entity.get_or_insert_with(|| registry.index.entity_labels(target.entity));
+            drop(registry);
             data.clear();
             view.read(range, &mut data).map_err(|cause| Error::Invalid {
                 what: format!("the head's own chunk of {labels} does not decode: {cause}"),
             })?;
             if !data.is_empty() {
-                each(labels, &data)?;
+                each(entity, &labels, &data)?;
             }
         }
         Ok(())
@@ -140,18 +155,21 @@ impl Head {
         for (metric, list) in self.metadata() {
             for metadata in &list {
                 records::put_metadata(&mut payload, &metric, metadata);
+                put(records::METADATA, &mut payload, false)?;
             }
-            put(records::METADATA, &mut payload, false)?;
         }
         put(records::METADATA, &mut payload, true)?;
+        for (reference, exemplar) in self.all_exemplars() {
+            records::put_exemplar(&mut payload, reference, &exemplar);
+            put(records::EXEMPLARS, &mut payload, false)?;
+        }
+        put(records::EXEMPLARS, &mut payload, true)
+    }
+
+    fn all_exemplars(&self) -> Vec<(SeriesRef, Exemplar)> {
         let registry = self.registry.read();
         let ring = self.exemplars.lock();
-        for (ord, exemplar) in ring.iter() {
-            if let Some(reference) = registry.references.get(ord as usize) {
-                records::put_exemplar(&mut payload, *reference, exemplar);
-            }
-        }
-        drop((ring, registry));
-        put(records::EXEMPLARS, &mut payload, true)
+        let reference = |ord: u32| registry.references.get(ord as usize).copied();
+        ring.iter().filter_map(|(ord, e)| Some((reference(ord)?, e.clone()))).collect()
     }
 }

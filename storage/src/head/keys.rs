@@ -11,9 +11,11 @@ use xxhash_rust::xxh3::xxh3_128_with_secret;
 const PARTS: usize = 64;
 /// Bytes of the hash secret, as XXH3 derives it by default.
 const SECRET_BYTES: usize = 192;
-/// Bindings per part beyond which all are forgotten and learnt anew: a sender that writes one series in
-/// ever new label orders must not fill the memory.
-const BINDINGS_PER_PART_MAX: usize = 8 << 20;
+/// Bindings that a part may always have, and how many for each series it may have beyond that; then all are
+/// forgotten and learnt anew: a sender that writes one series in ever new label orders must not fill the
+/// memory.
+const BINDINGS_PER_PART_MIN: usize = 16 << 10;
+const BINDINGS_PER_SERIES_MAX: usize = 8;
 
 /// Packed to 20 bytes.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +64,12 @@ impl KeyMap {
         part.find(table_hash(&key), |b| b.key == key).map(|b| b.place)
     }
 
-    pub(crate) fn bind(&self, key: u128, place: u32) {
+    /// Binds `key`; `n_series` is how many series there are.
+    pub(crate) fn bind(&self, key: u128, place: u32, n_series: usize) {
         let key = words(key);
         let mut part = self.part(&key).write();
-        if part.len() >= BINDINGS_PER_PART_MAX {
+        let max = BINDINGS_PER_PART_MIN + n_series.saturating_mul(BINDINGS_PER_SERIES_MAX) / PARTS;
+        if part.len() >= max {
             part.clear();
         }
         let hash = table_hash(&key);
@@ -85,11 +89,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ever_new_keys_of_few_series_do_not_fill_the_memory() {
+        let map = KeyMap::new();
+        for i in 0..4 * BINDINGS_PER_PART_MIN as u128 {
+            map.bind(i, 7, 1);
+        }
+        assert!(map.heap_bytes() < 3 * BINDINGS_PER_PART_MIN * 40, "{}", map.heap_bytes());
+        assert_eq!(map.find(4 * BINDINGS_PER_PART_MIN as u128 - 1), Some(7));
+    }
+
+    #[test]
     fn binds_and_finds_by_the_whole_key() {
         let map = KeyMap::new();
         let key = map.key(b"\n\x0f__name__");
         assert_eq!(map.find(key), None);
-        map.bind(key, 7);
+        map.bind(key, 7, 1);
         assert_eq!(map.find(key), Some(7));
         for bit in 0..128 {
             assert_eq!(map.find(key ^ (1 << bit)), None, "bit {bit} is part of the key");

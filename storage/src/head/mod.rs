@@ -14,6 +14,7 @@ mod appender;
 mod exemplars;
 mod flush;
 mod keys;
+mod loose;
 mod metadata;
 mod open_chunk;
 mod records;
@@ -48,6 +49,8 @@ use target::Target;
 /// Parts of the head with a lock of their own.
 const SHARDS: usize = 16;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+/// Series looked at under one lock before others get their turn.
+const SERIES_PER_LOCK: usize = 1024;
 /// Appender buffers kept for the next request.
 const BUFFERS_KEPT_MAX: usize = 64;
 
@@ -215,43 +218,59 @@ impl Head {
         shard.series.push(MemSeries::new(reference, ord, target as u32));
         registry.places.push(place);
         registry.references.push(reference);
-        registry.next_reference = registry.next_reference.max(reference.0 + 1);
+        registry.next_reference = registry.next_reference.max(reference.0.saturating_add(1));
         place
     }
 
     /// The series that satisfy `matchers` and have samples inside `range`; with `labels_only` without them.
+    /// No lock is held for more than some series at a time, so that appends go on; in between `check` hears
+    /// how many were found and may end it.
     pub(crate) fn select(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         labels_only: bool,
+        check: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Vec<HeadSelected>> {
-        let mut wanted: Vec<(Place, Labels)> = {
-            let registry = self.registry.read();
-            let ords = registry.index.resolve(matchers)?;
-            let place = |ord: u32| registry.places.get(ord as usize).copied();
-            ords.iter()
-                .filter_map(|ord| Some((place(ord)?, registry.index.labels(SeriesOrd(ord)))))
-                .collect()
-        };
+        let mut wanted = self.places_of(|index| index.resolve(matchers))?;
         wanted.sort_unstable_by_key(|(place, _)| (place.shard(), place.local()));
-        let mut selected = Vec::with_capacity(wanted.len());
-        for run in wanted.chunk_by_mut(|a, b| a.0.shard() == b.0.shard()) {
-            let Some(first) = run.first() else { continue };
-            let mut shard = self.shard(first.0).lock();
-            for (place, labels) in run {
-                let Some((series, target)) = shard.at(place.local()) else { continue };
-                let mut view = series.view(target, range, false);
-                if view.is_empty() {
-                    continue;
+        let mut found: Vec<(SeriesOrd, SeriesView)> = Vec::new();
+        for run in wanted.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
+            for some in run.chunks(SERIES_PER_LOCK) {
+                check(found.len())?;
+                let Some((first, _)) = some.first() else { continue };
+                let mut shard = self.shard(*first).lock();
+                for (place, ord) in some {
+                    let Some((series, target)) = shard.at(place.local()) else { continue };
+                    let view = series.view(target, range, false);
+                    if !view.is_empty() {
+                        found.push((*ord, if labels_only { SeriesView::default() } else { view }));
+                    }
                 }
-                if labels_only {
-                    view = SeriesView::default();
-                }
-                selected.push(HeadSelected { labels: labels.clone(), view });
             }
         }
+        let mut selected = Vec::with_capacity(found.len());
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            check(selected.len())?;
+            let registry = self.registry.read();
+            let some = found.by_ref().take(SERIES_PER_LOCK);
+            selected.extend(
+                some.map(|(ord, view)| HeadSelected { labels: registry.index.labels(ord), view }),
+            );
+        }
         Ok(selected)
+    }
+
+    /// Where the series lie that `resolve` names. Series never go, so that this stays true.
+    fn places_of(
+        &self,
+        resolve: impl FnOnce(&MemIndex) -> Result<RoaringBitmap>,
+    ) -> Result<Vec<(Place, SeriesOrd)>> {
+        let registry = self.registry.read();
+        let ords = resolve(&registry.index)?;
+        let place = |ord: u32| registry.places.get(ord as usize).copied();
+        Ok(ords.iter().filter_map(|ord| Some((place(ord)?, SeriesOrd(ord)))).collect())
     }
 
     /// Exemplars inside `range` of the series that satisfy any of `sets`.
@@ -284,39 +303,44 @@ impl Head {
         self.metadata.lock().all().clone()
     }
 
-    /// Deletes samples inside `range` of the series that satisfy any of `sets`, in memory and in the log.
-    /// The caller excludes flushes. Returns the series touched and the place in the log to wait for.
+    /// Deletes samples inside `range` of the series that satisfy any of `sets`, in memory and in the log;
+    /// durable on return. The caller excludes flushes. Returns how many series lost samples.
     pub(crate) fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
-        let mut places: Vec<Place> = {
-            let registry = self.registry.read();
+        let mut places = self.places_of(|index| {
             let mut ords = RoaringBitmap::new();
             for matchers in sets {
-                ords |= registry.index.resolve(matchers)?;
+                ords |= index.resolve(matchers)?;
             }
-            ords.iter().filter_map(|ord| registry.places.get(ord as usize).copied()).collect()
-        };
-        places.sort_unstable_by_key(|place| (place.shard(), place.local()));
+            Ok(ords)
+        })?;
+        places.sort_unstable_by_key(|(place, _)| (place.shard(), place.local()));
         let mut n_deleted = 0;
-        for run in places.chunk_by(|a, b| a.shard() == b.shard()) {
-            let Some(first) = run.first() else { continue };
-            self.wal()?.admit(run.len() * 10 + 64)?;
-            let mut shard = self.shard(*first).lock();
-            let mut touched = Vec::new();
-            for place in run {
-                if let Some((series, target)) = shard.at(place.local())
-                    && series.delete(target, range)
-                {
-                    touched.push(series.reference);
-                }
-            }
-            n_deleted += touched.len() as u64;
-            if !touched.is_empty() {
-                let mut payload = Vec::new();
-                records::put_deletion(&mut payload, range, &touched);
-                self.log_applied(records::DELETION, &payload)?;
+        for run in places.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
+            for some in run.chunks(SERIES_PER_LOCK) {
+                n_deleted += self.delete_some(some, range)?;
             }
         }
         self.wal()?.flush()?;
+        Ok(n_deleted)
+    }
+
+    /// As [`Head::delete`], of some series of one shard. All of them are logged: of one that has no samples
+    /// here any more the log may still have some, which would be back after a restart.
+    fn delete_some(&self, places: &[(Place, SeriesOrd)], range: TimeRange) -> Result<u64> {
+        let Some((first, _)) = places.first() else { return Ok(0) };
+        let _admitted = self.wal()?.admit(places.len() * 10 + 64)?;
+        let mut shard = self.shard(*first).lock();
+        let mut references = Vec::with_capacity(places.len());
+        let mut n_deleted = 0;
+        for (place, _) in places {
+            if let Some((series, target)) = shard.at(place.local()) {
+                n_deleted += u64::from(series.delete(target, range));
+                references.push(series.reference);
+            }
+        }
+        let mut payload = Vec::new();
+        records::put_deletion(&mut payload, range, &references);
+        self.log_applied(records::DELETION, &payload)?;
         Ok(n_deleted)
     }
 
@@ -325,17 +349,16 @@ impl Head {
         f(&self.registry.read().index)
     }
 
-    /// What is held now. Walks all series.
+    /// What is held now. Walks the targets, not the series.
     pub(crate) fn size(&self) -> HeadSize {
         let mut size = HeadSize::default();
         for shard in &self.shards {
             let shard = shard.lock();
             size.series += shard.series.len() as u64;
-            for series in &shard.series {
-                size.chunks += series.n_chunks() as u64;
-                size.heap_bytes += series.heap_bytes() as u64;
+            for target in &shard.targets {
+                size.chunks += target.usage.chunks as u64;
+                size.heap_bytes += (target.usage.bytes + target.heap_bytes()) as u64;
             }
-            size.heap_bytes += shard.targets.iter().map(|t| t.heap_bytes() as u64).sum::<u64>();
             size.heap_bytes += (shard.series.capacity() * size_of::<MemSeries>()) as u64;
         }
         size.heap_bytes += self.keys.heap_bytes() as u64;
@@ -361,3 +384,6 @@ impl Head {
         self.counters.late.fetch_add(late, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

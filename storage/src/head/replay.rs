@@ -84,7 +84,7 @@ impl<'a> Replayer<'a> {
         let place = if new {
             self.head.create(&mut registry, ord, reference)
         } else {
-            registry.next_reference = registry.next_reference.max(reference.0 + 1);
+            registry.next_reference = registry.next_reference.max(reference.0.saturating_add(1));
             match registry.places.get(ord.0 as usize) {
                 Some(place) => *place,
                 None => return,
@@ -100,6 +100,9 @@ impl<'a> Replayer<'a> {
     ) {
         let Some(place) = self.places.get(&reference.0) else {
             self.orphans += 1;
+            // Its number must not be given to another series.
+            let next = &mut self.head.registry.write().next_reference;
+            *next = (*next).max(reference.0.saturating_add(1));
             return;
         };
         let mut shard = self.head.shard(*place).lock();

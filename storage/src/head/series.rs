@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use super::loose::ByTime;
 use super::open_chunk::{OpenChunk, decode};
-use super::target::{Slot, Target};
+use super::target::{Slot, Target, Usage};
 use crate::codec::Malformed;
 use crate::model::{Histogram, SeriesData, SeriesOrd, SeriesRef, TimeRange};
 
@@ -18,22 +19,39 @@ struct SealedChunk {
     bytes: Arc<[u8]>,
 }
 
+impl SealedChunk {
+    fn heap_bytes(&self) -> usize {
+        self.bytes.len() + 40
+    }
+}
+
+/// Memory of a loose sample and of a histogram, about.
+const LOOSE_BYTES: usize = 32;
+const HISTOGRAM_BYTES: usize = 512;
+
 /// A sample with a timestamp of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Loose {
-    pub(crate) ts: i64,
-    pub(crate) bits: u64,
-    pub(crate) start_ts: i64,
+#[derive(Debug, Clone, Copy)]
+struct Loose {
+    ts: i64,
+    bits: u64,
+    start_ts: i64,
+}
+
+/// The value and start timestamp of a loose sample.
+#[derive(Debug, Clone, Copy)]
+struct LooseValue {
+    bits: u64,
+    start_ts: i64,
 }
 
 /// What few series have.
 #[derive(Debug, Default)]
 struct Extra {
     sealed: Vec<SealedChunk>,
-    loose: Vec<Loose>,
+    loose: ByTime<LooseValue>,
     /// From which sample on which start timestamp holds; for the samples of chunks.
     starts: Vec<(i64, i64)>,
-    histograms: Vec<(i64, Arc<Histogram>)>,
+    histograms: ByTime<Arc<Histogram>>,
     frozen: Frozen,
 }
 
@@ -41,9 +59,9 @@ struct Extra {
 #[derive(Debug, Default)]
 struct Frozen {
     sealed: Vec<SealedChunk>,
-    loose: Vec<Loose>,
+    loose: ByTime<LooseValue>,
     starts: Vec<(i64, i64)>,
-    histograms: Vec<(i64, Arc<Histogram>)>,
+    histograms: ByTime<Arc<Histogram>>,
 }
 
 /// What the head says to a sample.
@@ -104,8 +122,8 @@ impl MemSeries {
             self.last_bits = bits;
             self.last_is_histogram = false;
             match target.slot(ts).filter(|slot| self.accepts(*slot)) {
-                Some(slot) => self.push(slot, bits, ts, start_ts),
-                None => self.insert_loose(Loose { ts, bits, start_ts }),
+                Some(slot) => self.push(target, slot, bits, ts, start_ts),
+                None => self.insert_loose(target, Loose { ts, bits, start_ts }),
             }
             return Verdict::Appended;
         }
@@ -121,7 +139,7 @@ impl MemSeries {
             Some(Found::Float(existing)) => Verdict::Conflict(Some(existing)),
             Some(Found::Histogram(_)) => Verdict::Conflict(None),
             None => {
-                self.insert_loose(Loose { ts, bits, start_ts });
+                self.insert_loose(target, Loose { ts, bits, start_ts });
                 Verdict::Late
             }
         }
@@ -152,9 +170,8 @@ impl MemSeries {
             self.last_ts = ts;
             self.last_is_histogram = true;
         }
-        let list = &mut self.extra().histograms;
-        let at = list.partition_point(|(t, _)| *t < ts);
-        list.insert(at, (ts, Arc::clone(histogram)));
+        self.extra().histograms.insert(ts, Arc::clone(histogram));
+        target.usage.bytes += HISTOGRAM_BYTES;
         if newest { Verdict::Appended } else { Verdict::Late }
     }
 
@@ -168,12 +185,15 @@ impl MemSeries {
             || (slot.window == self.window && slot.slot >= self.open.next_slot())
     }
 
-    fn push(&mut self, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
+    fn push(&mut self, target: &mut Target, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
         if slot.window != self.window {
-            self.seal_open();
+            self.seal_open(target);
             self.window = slot.window;
         }
+        let before = self.open.heap_bytes();
         self.open.push(slot.slot, bits);
+        target.usage.bytes += self.open.heap_bytes() - before;
+        target.usage.chunks += usize::from(self.open.len() == 1);
         if start_ts != 0 || self.extra.as_ref().is_some_and(|e| !e.starts.is_empty()) {
             let starts = &mut self.extra().starts;
             if starts.last().map_or(0, |(_, s)| *s) != start_ts {
@@ -182,17 +202,20 @@ impl MemSeries {
         }
     }
 
-    fn seal_open(&mut self) {
+    fn seal_open(&mut self, target: &mut Target) {
         if self.open.len() > 0 {
+            let before = self.open.heap_bytes();
             let chunk = SealedChunk { window: self.window, bytes: self.open.seal().into() };
+            target.usage.bytes += chunk.heap_bytes();
+            target.usage.bytes = target.usage.bytes.saturating_sub(before);
             self.extra().sealed.push(chunk);
         }
     }
 
-    fn insert_loose(&mut self, sample: Loose) {
-        let loose = &mut self.extra().loose;
-        let at = loose.partition_point(|s| s.ts < sample.ts);
-        loose.insert(at, sample);
+    fn insert_loose(&mut self, target: &mut Target, sample: Loose) {
+        let Loose { ts, bits, start_ts } = sample;
+        self.extra().loose.insert(ts, LooseValue { bits, start_ts });
+        target.usage.bytes += LOOSE_BYTES;
     }
 
     fn find(&self, target: &mut Target, ts: i64) -> Option<Found> {
@@ -202,34 +225,31 @@ impl MemSeries {
             return Some(Found::Float(bits));
         }
         let extra = self.extra.as_ref()?;
-        for chunk in extra.sealed.iter().chain(&extra.frozen.sealed) {
+        // Windows ascend in time, but for those that a flush that failed has set aside.
+        let behind = extra
+            .sealed
+            .partition_point(|c| target.bounds(c.window).is_some_and(|(first, _)| first <= ts));
+        let near = behind.checked_sub(1).and_then(|i| extra.sealed.get(i));
+        for chunk in near.into_iter().chain(&extra.frozen.sealed) {
             if let Some(bits) = find_in_chunk(target, chunk.window, ts, || &chunk.bytes[..]) {
                 return Some(Found::Float(bits));
             }
         }
-        for loose in [&extra.loose, &extra.frozen.loose] {
-            if let Ok(i) = loose.binary_search_by_key(&ts, |s| s.ts) {
-                return loose.get(i).map(|s| Found::Float(s.bits));
-            }
+        if let Some(loose) = extra.loose.get(ts).or_else(|| extra.frozen.loose.get(ts)) {
+            return Some(Found::Float(loose.bits));
         }
-        for list in [&extra.histograms, &extra.frozen.histograms] {
-            if let Ok(i) = list.binary_search_by_key(&ts, |(t, _)| *t) {
-                return list.get(i).map(|(_, h)| Found::Histogram(Arc::clone(h)));
-            }
-        }
-        None
+        let histogram = extra.histograms.get(ts).or_else(|| extra.frozen.histograms.get(ts));
+        histogram.map(|h| Found::Histogram(Arc::clone(h)))
     }
 
     /// Sets everything aside for a flush. False when there is nothing.
-    pub(crate) fn freeze(&mut self) -> bool {
-        self.seal_open();
+    pub(crate) fn freeze(&mut self, target: &mut Target) -> bool {
+        self.seal_open(target);
         let Some(extra) = self.extra.as_mut() else { return false };
         let frozen = &mut extra.frozen;
         frozen.sealed.append(&mut extra.sealed);
         frozen.histograms.append(&mut extra.histograms);
-        frozen.histograms.sort_by_key(|(ts, _)| *ts);
         frozen.loose.append(&mut extra.loose);
-        frozen.loose.sort_by_key(|s| s.ts);
         let current = extra.starts.last().copied();
         frozen.starts.append(&mut extra.starts);
         // The start timestamp that holds now holds for the samples to come as well.
@@ -240,8 +260,7 @@ impl MemSeries {
     /// Timestamps of the frozen samples that are not slots of the target's windows.
     pub(crate) fn frozen_timestamps(&self) -> impl Iterator<Item = i64> {
         self.extra.iter().flat_map(|extra| {
-            let loose = extra.frozen.loose.iter().map(|s| s.ts);
-            loose.chain(extra.frozen.histograms.iter().map(|(ts, _)| *ts))
+            extra.frozen.loose.timestamps().chain(extra.frozen.histograms.timestamps())
         })
     }
 
@@ -309,44 +328,62 @@ impl MemSeries {
         if view.read(TimeRange::ALL, &mut data).is_err() {
             return false;
         }
-        let before = data.len();
         let mut kept = Self::new(self.reference, self.ord, self.target);
-        for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
-            if !range.contains(*ts) {
-                let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
-                kept.append(target, *ts, value.to_bits(), start_ts);
+        let deleted = data.ts.iter().any(|ts| range.contains(*ts))
+            || data.histograms.iter().any(|(ts, _)| range.contains(*ts));
+        if deleted {
+            let before = self.usage();
+            for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
+                if !range.contains(*ts) {
+                    let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
+                    kept.append(target, *ts, value.to_bits(), start_ts);
+                }
             }
-        }
-        for (ts, histogram) in &data.histograms {
-            if !range.contains(*ts) {
-                kept.append_histogram(target, *ts, histogram);
+            for (ts, histogram) in &data.histograms {
+                if !range.contains(*ts) {
+                    kept.append_histogram(target, *ts, histogram);
+                }
             }
+            target.usage.subtract(before);
+            // The last sample may be in a block only: it is still known, unless it is deleted there.
+            if !range.contains(self.last_ts) && self.last_ts > kept.last_ts {
+                kept.remember_last(self);
+            }
+            *self = kept;
+        } else if range.contains(self.last_ts) {
+            // Only a block holds the last sample, and it is deleted there: it may come anew.
+            let newest = data.ts.last().max(data.histograms.last().map(|(ts, _)| ts));
+            self.forget_last(newest.copied(), &data);
         }
-        let mut after = SeriesData::default();
-        let counted = kept.view(target, TimeRange::ALL, false).read(TimeRange::ALL, &mut after);
-        if counted.is_err() || after.len() == before {
-            return false;
-        }
-        *self = kept;
-        true
+        deleted
     }
 
-    /// Heap bytes owned.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        let mut bytes = self.open.heap_bytes();
+    fn remember_last(&mut self, of: &Self) {
+        self.last_ts = of.last_ts;
+        self.last_bits = of.last_bits;
+        self.last_is_histogram = of.last_is_histogram;
+    }
+
+    /// The newest sample in memory, at `newest`, is the last one from now on.
+    fn forget_last(&mut self, newest: Option<i64>, data: &SeriesData) {
+        self.last_ts = newest.unwrap_or(NO_TS);
+        self.last_is_histogram = newest.is_some() && data.ts.last() < newest.as_ref();
+        self.last_bits = data.values.last().map_or(0, |value| value.to_bits());
+    }
+
+    /// What is on the heap now, counted anew.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage =
+            Usage { chunks: usize::from(self.open.len() > 0), bytes: self.open.heap_bytes() };
         if let Some(extra) = &self.extra {
-            let chunks = extra.sealed.iter().chain(&extra.frozen.sealed);
-            bytes += size_of::<Extra>() + chunks.map(|c| c.bytes.len() + 40).sum::<usize>();
-            bytes += (extra.loose.len() + extra.frozen.loose.len()) * size_of::<Loose>();
-            bytes += (extra.histograms.len() + extra.frozen.histograms.len()) * 512;
+            let frozen = &extra.frozen;
+            usage.chunks += extra.sealed.len() + frozen.sealed.len();
+            let chunks = extra.sealed.iter().chain(&frozen.sealed);
+            usage.bytes += chunks.map(SealedChunk::heap_bytes).sum::<usize>();
+            usage.bytes += (extra.loose.len() + frozen.loose.len()) * LOOSE_BYTES;
+            usage.bytes += (extra.histograms.len() + frozen.histograms.len()) * HISTOGRAM_BYTES;
         }
-        bytes
-    }
-
-    /// Number of chunks.
-    pub(crate) fn n_chunks(&self) -> usize {
-        usize::from(self.open.len() > 0)
-            + self.extra.as_ref().map_or(0, |e| e.sealed.len() + e.frozen.sealed.len())
+        usage
     }
 }
 
@@ -402,15 +439,19 @@ pub(crate) struct SeriesView {
 impl SeriesView {
     fn take_extra(
         &mut self,
-        loose: &[Loose],
+        loose: &ByTime<LooseValue>,
         starts: &[(i64, i64)],
-        histograms: &[(i64, Arc<Histogram>)],
+        histograms: &ByTime<Arc<Histogram>>,
         range: TimeRange,
     ) {
-        self.loose.extend(loose.iter().filter(|s| range.contains(s.ts)));
+        let own = |(ts, value): (i64, &LooseValue)| {
+            let LooseValue { bits, start_ts } = *value;
+            Loose { ts, bits, start_ts }
+        };
+        self.loose.extend(loose.inside(range).map(own));
         self.loose.sort_by_key(|s| s.ts);
         self.starts.extend_from_slice(starts);
-        self.histograms.extend(histograms.iter().filter(|(ts, _)| range.contains(*ts)).cloned());
+        self.histograms.extend(histograms.inside(range).map(|(ts, h)| (ts, Arc::clone(h))));
         self.histograms.sort_by_key(|(ts, _)| *ts);
     }
 

@@ -16,9 +16,30 @@ pub(crate) struct Slot {
     pub(crate) slot: u16,
 }
 
+/// What the series of a target take on the heap, kept up to date as they grow.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) chunks: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Usage {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.chunks += other.chunks;
+        self.bytes += other.bytes;
+    }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.chunks = self.chunks.saturating_sub(other.chunks);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
 /// The windows of one target.
 #[derive(Debug, Default)]
 pub(crate) struct Target {
+    /// Of its series.
+    pub(crate) usage: Usage,
     /// Number of the first closed window; the open one has `first + closed.len()`.
     first: u32,
     closed: Vec<Arc<[i64]>>,

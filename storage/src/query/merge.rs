@@ -6,8 +6,33 @@ use crate::model::SeriesData;
 /// Appends `later` to `earlier`, which keeps its samples where both have the same timestamp: what was
 /// accepted first stays. Returns how many different values were dropped for that; equal ones don't count.
 pub(crate) fn merge(earlier: &mut SeriesData, later: &SeriesData) -> u64 {
-    let dropped = merge_floats(earlier, later);
-    dropped + merge_histograms(earlier, later)
+    let (floats, histograms) = (!later.ts.is_empty(), !later.histograms.is_empty());
+    let mixed =
+        (floats && !earlier.histograms.is_empty()) || (histograms && !earlier.ts.is_empty());
+    let Some(fitting) = mixed.then(|| without_other_kind(earlier, later)).flatten() else {
+        return merge_floats(earlier, later) + merge_histograms(earlier, later);
+    };
+    let dropped = later.len() - fitting.len();
+    let dropped = dropped as u64 + merge_floats(earlier, &fitting);
+    dropped + merge_histograms(earlier, &fitting)
+}
+
+/// `later` without the samples at whose time `earlier` has one of the other kind; `None` when there is none.
+fn without_other_kind(earlier: &SeriesData, later: &SeriesData) -> Option<SeriesData> {
+    let histogram_at = |ts: &i64| earlier.histograms.binary_search_by_key(ts, |(t, _)| *t).is_ok();
+    let float_at = |ts: &i64| earlier.ts.binary_search(ts).is_ok();
+    if !later.ts.iter().any(histogram_at) && !later.histograms.iter().any(|(ts, _)| float_at(ts)) {
+        return None;
+    }
+    let mut fitting = SeriesData::default();
+    for (i, ts) in later.ts.iter().enumerate().filter(|(_, ts)| !histogram_at(ts)) {
+        fitting.ts.push(*ts);
+        fitting.values.extend(later.values.get(i));
+        fitting.start_ts.extend(later.start_ts.get(i));
+    }
+    let histograms = later.histograms.iter().filter(|(ts, _)| !float_at(ts));
+    fitting.histograms.extend(histograms.cloned());
+    Some(fitting)
 }
 
 fn merge_floats(earlier: &mut SeriesData, later: &SeriesData) -> u64 {
@@ -89,6 +114,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     fn data(samples: &BTreeMap<i64, i8>, with_starts: bool) -> SeriesData {
         SeriesData {
@@ -101,6 +127,35 @@ mod tests {
             },
             histograms: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_float_and_a_histogram_of_one_time_are_one_sample_too_many() {
+        let histogram = Arc::new(crate::model::Histogram {
+            schema: 0,
+            zero_threshold: 0.0,
+            sum: 0.0,
+            reset_hint: crate::model::ResetHint::Unknown,
+            positive_spans: Vec::new(),
+            negative_spans: Vec::new(),
+            custom_values: Vec::new(),
+            counts: crate::model::Counts::Integer {
+                count: 0,
+                zero_count: 0,
+                positive: Vec::new(),
+                negative: Vec::new(),
+            },
+            start_ts: 0,
+        });
+        let of = |floats: &[i64], histograms: &[i64]| {
+            let mut d = data(&floats.iter().map(|ts| (*ts, 1)).collect(), false);
+            d.histograms = histograms.iter().map(|ts| (*ts, Arc::clone(&histogram))).collect();
+            d
+        };
+        let mut merged = of(&[1, 5], &[3]);
+        assert_eq!(merge(&mut merged, &of(&[2, 3], &[4, 5])), 2);
+        assert_eq!(merged.ts, [1, 2, 5]);
+        assert_eq!(merged.histograms.iter().map(|(ts, _)| *ts).collect::<Vec<_>>(), [3, 4]);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::merge::merge;
 use super::{Budget, SeriesSet};
 use crate::block::{Block, Damage, ReadScratch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::head::{HeadSelected, SeriesView};
 use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
@@ -62,6 +62,27 @@ impl Gather {
         }
         at
     }
+
+    /// Adds the series of a block. A damaged index is an error, behind what could be read of it.
+    fn add_block(
+        &mut self,
+        number: u32,
+        block: &Block,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<()> {
+        for (i, ord) in block.select(matchers)?.into_iter().enumerate() {
+            if i % SERIES_PER_CHECK == 0 {
+                budget.check_series(self.entries.len() as u64)?;
+            }
+            if block.may_have(ord, range)? {
+                let entry = self.entry(block.labels(ord)?);
+                self.parts.push(Part { entry, block: number, ord });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Selection {
@@ -73,7 +94,7 @@ impl Selection {
         matchers: &[Matcher],
         range: TimeRange,
         budget: &Budget,
-        missing: Vec<String>,
+        mut missing: Vec<String>,
         dropped: Arc<AtomicU64>,
     ) -> Result<Self> {
         budget.check_series(head.len() as u64)?;
@@ -85,15 +106,12 @@ impl Selection {
             }
         }
         for (number, block) in blocks.iter().enumerate() {
-            let ords = block.select(matchers)?;
-            for (i, ord) in ords.into_iter().enumerate() {
-                if i % SERIES_PER_CHECK == 0 {
-                    budget.check_series(gather.entries.len() as u64)?;
+            match gather.add_block(number as u32, block, matchers, range, budget) {
+                Err(Error::Corrupt(cause)) => {
+                    missing
+                        .push(format!("samples of block {} are missing: {cause}", block.meta().id));
                 }
-                if block.may_have(ord, range)? {
-                    let entry = gather.entry(block.labels(ord)?);
-                    gather.parts.push(Part { entry, block: number as u32, ord });
-                }
+                added => added?,
             }
         }
         budget.check_series(gather.entries.len() as u64)?;
@@ -154,13 +172,16 @@ impl SeriesSet for Selection {
                 let Some(block) = self.blocks.get(part.block as usize) else { continue };
                 let blocks = &mut scratch.blocks;
                 let behind = |ts: Option<&i64>| ts.is_none_or(|last| *last < block.range().min);
-                if behind(out.ts.last()) && behind(out.histograms.last().map(|(ts, _)| ts)) {
-                    block.read_lossy(part.ord, range, blocks, out, &mut damages)?;
-                } else {
-                    scratch.part.clear();
-                    block.read_lossy(part.ord, range, blocks, &mut scratch.part, &mut damages)?;
-                    dropped += merge(out, &scratch.part);
+                let own = behind(out.ts.last()) && behind(out.histograms.last().map(|(ts, _)| ts));
+                scratch.part.clear();
+                let to = if own { &mut *out } else { &mut scratch.part };
+                match block.read_lossy(part.ord, range, blocks, to, &mut damages) {
+                    Err(Error::Corrupt(cause)) => {
+                        damages.push(Damage { range: block.range(), cause });
+                    }
+                    read => read?,
                 }
+                dropped += merge(out, &scratch.part);
             }
             if let Some(view) = &entry.head {
                 scratch.part.clear();

@@ -7,12 +7,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
+use super::SegmentNumber;
 use super::log::{Cut, Shared, Spare, State};
 use super::segment::{Segment, make_segment};
 use crate::error::{Error, Result};
 
 /// A buffer that grew beyond this is given back after it was written.
 const BUFFER_KEPT_BYTES: usize = 8 << 20;
+
+/// One byte in a block for this many in the log, at worst of what is usual.
+const FLUSHED_RATIO: u64 = 8;
+/// Length of a segment on a disk that has no room for a whole one: its header, and a mark.
+const SHORT_SEGMENT_BYTES: u64 = 512;
 
 /// Writes to the last segment. Used by one leader at a time.
 #[derive(Default)]
@@ -147,25 +153,62 @@ impl Shared {
 
     /// Makes the spare segment unless it is there or being made; a failure is remembered with its time.
     pub(super) fn make_spare(&self) {
-        let number = {
-            let mut state = self.state.lock();
-            if matches!(state.spare, Spare::Ready(_) | Spare::Making) {
-                return;
-            }
-            state.spare = Spare::Making;
-            state.next_number += 1;
-            state.next_number - 1
-        };
-        let made = make_segment(self.disk.as_ref(), &self.dir, number, self.options.segment_bytes);
-        let mut state = self.state.lock();
-        match made {
-            Ok(segment) => state.add_spare(segment),
-            Err(cause) => {
-                tracing::warn!(%cause, source = ?std::error::Error::source(&cause), "no log segment could be made");
-                state.spare = Spare::Failed(Instant::now());
-            }
+        let Some(number) = self.begin_spare() else { return };
+        let bytes = self.options.segment_bytes;
+        let made = self.check_space(bytes).and_then(|()| self.make_segment(number, bytes));
+        if let Err(cause) = self.end_spare(made) {
+            tracing::warn!(%cause, source = ?std::error::Error::source(&cause), "no log segment could be made");
         }
+    }
+
+    /// Makes a segment of the shortest useful length. Until the caller adds it the spare is being made.
+    pub(super) fn make_short_segment(&self) -> Result<Option<Segment>> {
+        let Some(number) = self.begin_spare() else { return Ok(None) };
+        match self.make_segment(number, SHORT_SEGMENT_BYTES) {
+            Ok(segment) => Ok(Some(segment)),
+            Err(cause) => self.end_spare(Err(cause)).map(|()| None),
+        }
+    }
+
+    fn make_segment(&self, number: SegmentNumber, bytes: u64) -> Result<Segment> {
+        make_segment(self.disk.as_ref(), &self.dir, number, bytes)
+    }
+
+    fn begin_spare(&self) -> Option<SegmentNumber> {
+        let mut state = self.state.lock();
+        if matches!(state.spare, Spare::Ready(_) | Spare::Making) {
+            return None;
+        }
+        state.spare = Spare::Making;
+        state.next_number += 1;
+        Some(state.next_number - 1)
+    }
+
+    fn end_spare(&self, made: Result<Segment>) -> Result<()> {
+        let mut state = self.state.lock();
+        let answer = match made {
+            Ok(segment) => {
+                state.add_spare(segment);
+                Ok(())
+            }
+            Err(cause) => {
+                state.spare = Spare::Failed(Instant::now());
+                Err(cause)
+            }
+        };
         self.changed.notify_all();
+        answer
+    }
+
+    /// Leaves the flush that is to empty the log the space that its blocks will take.
+    fn check_space(&self, bytes: u64) -> Result<()> {
+        let kept = self.state.lock().segment_bytes() / FLUSHED_RATIO;
+        let free = self.disk.free_bytes(&self.dir)?;
+        if free < bytes.saturating_add(kept) {
+            let cause = std::io::ErrorKind::StorageFull.into();
+            return Err(Error::io("keep space for a flush beside", &self.dir, cause));
+        }
+        Ok(())
     }
 
     /// The thread of interval mode.

@@ -41,6 +41,22 @@ pub struct Wal {
     flusher: Option<JoinHandle<()>>,
 }
 
+/// Room in the log for one batch, kept until this is dropped.
+pub struct Admission<'a> {
+    shared: &'a Shared,
+    bytes: u64,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.reserved -= self.bytes;
+        if state.admitting > 0 {
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
 /// What callers and the flusher share.
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
@@ -107,6 +123,10 @@ pub(super) struct State {
     pub(super) failed: Option<&'static str>,
     pub(super) closed: bool,
     pub(super) stopping: bool,
+    /// Bytes that admitted batches may still log.
+    reserved: u64,
+    /// Callers of [`Wal::admit`] that wait.
+    admitting: u32,
     /// The last record is a mark.
     marked: bool,
     segments: BTreeMap<SegmentNumber, SegmentInfo>,
@@ -146,6 +166,11 @@ impl State {
         Ok(number)
     }
 
+    /// Bytes that the segments take on the disk.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segments.values().map(|info| info.bytes).sum()
+    }
+
     pub(super) fn add_spare(&mut self, segment: Segment) {
         let info = SegmentInfo { bytes: segment.bytes, first: None };
         self.segments.insert(segment.number, info);
@@ -163,6 +188,9 @@ impl State {
         let bytes = (RECORD_HEADER_BYTES + payload.len()) as u64;
         if self.tail_room() < bytes {
             self.begin_segment(salt)?;
+        }
+        if self.tail_room() < bytes {
+            return Err(FULL);
         }
         let Some(tail) = self.tail.as_mut() else { return Err(FULL) };
         tail.used += bytes;
@@ -220,17 +248,27 @@ impl Wal {
         Ok((Self { shared, flusher }, recovery))
     }
 
-    /// Whether the log can take a batch of about `bytes` bytes now: a last part of the space is kept for
-    /// those that were admitted before. Hold no lock that others need: it may make a segment.
-    /// `Unavailable` when the log failed, the disk is full, or too much waits to be written.
-    pub fn admit(&self, bytes: usize) -> Result<()> {
+    /// Reserves `bytes` bytes of records (headers included), until the answer is dropped: log within that,
+    /// and drop it when all is logged, before waiting for the disk. Hold no lock that others need, nor
+    /// another admission: it may make a segment, and it waits for batches that are being logged.
+    /// `Unavailable` when the log failed, the disk is full, or too much waits to be written; `Limit` when no
+    /// segment holds that much, see [`Wal::batch_bytes_max`].
+    pub fn admit(&self, bytes: usize) -> Result<Admission<'_>> {
         let shared = &*self.shared;
+        let bytes = bytes as u64;
+        if bytes > shared.segment_room() {
+            return Err(Error::Limit {
+                limit: "wal segment",
+                what: "a batch is too long for a segment of the log",
+                max: shared.segment_room(),
+            });
+        }
         let mut tried = false;
         let mut state = shared.state.lock();
         loop {
             state.check_open()?;
-            let waiting = state.queue.len() + state.in_flight;
-            if waiting > 0 && waiting + bytes > shared.options.queue_bytes_max {
+            let waiting = (state.queue.len() + state.in_flight) as u64 + state.reserved;
+            if waiting > 0 && waiting + bytes > shared.options.queue_bytes_max as u64 {
                 return Err(QUEUE_FULL);
             }
             let due = match &state.spare {
@@ -245,14 +283,24 @@ impl Wal {
                 state = shared.state.lock();
                 continue;
             }
-            if shared.has_room(&state, bytes as u64) {
-                return Ok(());
+            if shared.has_room(&state, bytes) {
+                state.reserved += bytes;
+                return Ok(Admission { shared, bytes });
             }
-            if !matches!(state.spare, Spare::Making) {
+            // What is reserved is mostly more than what is logged in the end.
+            if !matches!(state.spare, Spare::Making) && state.reserved == 0 {
                 return Err(FULL);
             }
+            state.admitting += 1;
             shared.changed.wait(&mut state);
+            state.admitting -= 1;
         }
+    }
+
+    /// What a batch should not exceed, so that several are admitted at a time.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        usize::try_from(self.shared.segment_room() / 4).unwrap_or(usize::MAX)
     }
 
     /// Queues a record. Memory only, under a short lock. An error means that nothing was queued:
@@ -313,7 +361,18 @@ impl Wal {
                     shared.make_spare();
                     state = shared.state.lock();
                     if matches!(state.spare, Spare::Failed(_)) {
-                        return Err(FULL);
+                        // Where no whole segment can be made a short one is enough to begin at: what is
+                        // before it can then be flushed and removed, which makes room.
+                        drop(state);
+                        let short = shared.make_short_segment()?;
+                        state = shared.state.lock();
+                        if let Some(short) = short {
+                            // Under one lock: no record may go there.
+                            state.add_spare(short);
+                            let begun = state.begin_segment(shared.salt);
+                            shared.changed.notify_all();
+                            break begun?;
+                        }
                     }
                 }
             }
@@ -399,10 +458,14 @@ impl Wal {
         Lsn(self.shared.state.lock().synced)
     }
 
-    /// Place of the record queued last: what waits for it waits for all that was applied before.
-    #[must_use]
-    pub fn last_lsn(&self) -> Lsn {
-        Lsn(self.shared.state.lock().next - 1)
+    /// Place of the record queued last: what waits for it waits for all that was applied before. Fails
+    /// with the log: then something may have been applied that never was queued.
+    pub fn last_lsn(&self) -> Result<Lsn> {
+        let state = self.shared.state.lock();
+        match state.failed {
+            Some(why) => Err(Error::Unavailable { why }),
+            None => Ok(Lsn(state.next - 1)),
+        }
     }
 
     /// Takes nothing more until a restart: memory holds a change that the log refused, so that a
@@ -417,10 +480,11 @@ impl Wal {
         let state = self.shared.state.lock();
         WalStats {
             segments: state.segments.len() as u64,
-            bytes: state.segments.values().map(|info| info.bytes).sum(),
+            bytes: state.segment_bytes(),
             queued_bytes: (state.queue.len() + state.in_flight) as u64,
             failed: state.failed.is_some(),
             full: matches!(state.spare, Spare::Failed(_)),
+            refusing: matches!(state.spare, Spare::Failed(_)) && !self.shared.has_room(&state, 0),
             ..state.stats
         }
     }
@@ -443,13 +507,14 @@ impl Shared {
         self.options.segment_bytes.saturating_sub(FILE_HEADER_BYTES as u64)
     }
 
-    /// A record is not split, so a batch fits either into the rest of the last segment or, whatever is
-    /// left unused there, into an empty one. A quarter of a segment is kept for batches that were
-    /// admitted and are not logged yet.
+    /// A record is not split, so what is reserved fits either into the rest of the last segment or, whatever
+    /// is left unused there, into an empty one. Of the last segment that can be made a quarter is not given
+    /// to batches: it is for what is logged without being admitted, the mark of a closed log.
     fn has_room(&self, state: &MutexGuard<'_, State>, bytes: u64) -> bool {
         let whole = self.segment_room();
-        let wanted = bytes.saturating_add(whole / 4).min(whole);
-        state.tail_room() >= wanted || (matches!(state.spare, Spare::Ready(_)) && whole >= wanted)
+        let wanted = bytes.saturating_add(state.reserved);
+        state.tail_room() >= wanted.saturating_add(whole / 4)
+            || (matches!(state.spare, Spare::Ready(_)) && whole >= wanted)
     }
 
     /// Lets a new segment tell durably where the replayed log ends.
@@ -512,6 +577,8 @@ fn state_of(disk: &dyn Disk, dir: &Path, replayed: &Replayed) -> State {
         failed: None,
         closed: false,
         stopping: false,
+        reserved: 0,
+        admitting: 0,
         marked: false,
         segments: segments.collect(),
         checkpoint: recovery.checkpoint.filter(|_| replayed.checkpoint_complete),

@@ -11,9 +11,9 @@
 //! * Acknowledged bytes are never deleted except by [`Wal::truncate_before`], after a checkpoint.
 //! * After a failed write or sync the log refuses everything; it never syncs the same file again.
 //!
-//! Use, for a writer: [`Wal::admit`] without locks held (it may do I/O and wait a little), then
-//! [`Wal::log`] under whatever lock orders the change (memory only), apply the change, release the lock,
-//! [`Wal::sync`], acknowledge. `log` refuses before the change is applied.
+//! Use, for a writer: [`Wal::admit`] without locks held (it may do I/O and wait a little), then, as long as
+//! the [`Admission`] lives, apply changes and [`Wal::log`] them under whatever lock orders them (memory
+//! only); release the lock and the admission, [`Wal::sync`], acknowledge.
 //!
 //! Threads: callers of [`Wal::sync`] elect a leader among themselves, which writes for all. Only
 //! [`WalSync::Interval`] has a thread of its own.
@@ -35,7 +35,7 @@ pub use format::{
     CHECKPOINT_KIND, FILE_HEADER_BYTES, FILE_MAGIC, FORMAT_VERSION, RECORD_BYTES_MAX,
     RECORD_HEADER_BYTES, RECORD_MAGIC, SEGMENT_KIND,
 };
-pub use log::Wal;
+pub use log::{Admission, Wal};
 pub use replay::replay;
 
 use crate::error::{Corruption, Result};
@@ -171,8 +171,10 @@ pub struct WalStats {
     pub sync_seconds: f64,
     /// A write or a sync failed: the log takes nothing more.
     pub failed: bool,
-    /// No segment could be made: the log takes nothing until it can.
+    /// No segment could be made: the log takes nothing, as soon as the last one is full, until it can.
     pub full: bool,
+    /// There is no room for another batch.
+    pub refusing: bool,
     /// Damage found when it was opened.
     pub corruptions: u64,
 }

@@ -3,4 +3,6 @@
 
 mod crash;
 mod db;
+mod faults;
 mod model;
+mod threads;

@@ -7,12 +7,13 @@ use crate::error::{Error, ErrorKind};
 #[test]
 fn a_full_disk_refuses_before_a_record_is_begun_and_goes_on_when_space_returns() {
     let disk = SimDisk::new();
-    disk.set_capacity(Some(3 * 4096 + 100));
+    // A segment is not made of the space that a flush of the log would need.
+    disk.set_capacity(Some(3 * 4096 + 1100));
     let (wal, ..) = open(&disk);
     let mut expected = Vec::new();
     let refused = loop {
         match wal.admit(200) {
-            Ok(()) => {
+            Ok(_) => {
                 let payload = vec![expected.len() as u8; 200];
                 let lsn = wal.log(KIND, &payload).unwrap();
                 wal.sync(lsn).unwrap();
@@ -31,6 +32,7 @@ fn a_full_disk_refuses_before_a_record_is_begun_and_goes_on_when_space_returns()
         wal.sync(lsn).unwrap();
         expected.push(payload);
     }
+    disk.set_capacity(Some(disk.used_bytes() + 100));
     assert!(wal.rotate().is_err());
     assert_eq!(replayed(&disk).0, expected);
     // A start on the full disk works, and refuses writes.
@@ -43,6 +45,51 @@ fn a_full_disk_refuses_before_a_record_is_begun_and_goes_on_when_space_returns()
     expected.push(b"goes on".to_vec());
     assert!(!wal.stats().full);
     assert_eq!(open(&disk.crash(2)).1, expected);
+}
+
+#[test]
+fn a_full_log_can_be_flushed_and_goes_on_in_the_space_that_frees() {
+    let disk = SimDisk::new();
+    disk.set_capacity(Some(3 * 4096 + 1100));
+    let (wal, ..) = open(&disk);
+    while wal.admit(200).is_ok() {
+        log_synced(&wal, &[1; 200]);
+    }
+    assert!(wal.stats().refusing);
+    let number = wal.rotate().unwrap();
+    wal.write_checkpoint(number, &mut |add| add(KIND, b"rest")).unwrap();
+    wal.truncate_before(number).unwrap();
+    assert!(disk.used_bytes() < 1100, "{}", disk.used_bytes());
+    log_synced(&wal, b"goes on");
+    assert!(!wal.stats().refusing);
+    assert_eq!(open(&disk.crash(1)).1, [b"rest".to_vec(), b"goes on".to_vec()]);
+}
+
+#[test]
+fn what_was_admitted_has_its_place() {
+    let disk = SimDisk::new();
+    disk.set_capacity(Some(2 * 4096 + 600));
+    let (wal, ..) = open(&disk);
+    let wal = &wal;
+    // Two segments, of which the disk has room: eight batches of 1000 bytes do not fit, four do.
+    let logged: u32 = std::thread::scope(|scope| {
+        let batches: Vec<_> = (0..16u8)
+            .map(|n| {
+                scope.spawn(move || {
+                    let admitted = wal.admit(1000);
+                    std::thread::yield_now();
+                    admitted.is_ok_and(|_admitted| {
+                        let lsn = wal.log(KIND, &[n; 1000 - RECORD_HEADER_BYTES]).unwrap();
+                        wal.sync(lsn).is_ok()
+                    })
+                })
+            })
+            .collect();
+        batches.into_iter().map(|batch| u32::from(batch.join().unwrap())).sum()
+    });
+    assert!(!wal.stats().failed && logged >= 4, "{logged}");
+    assert_eq!(open(&disk.crash(1)).1.len(), logged as usize);
+    assert!(matches!(wal.admit(5000), Err(Error::Limit { .. })));
 }
 
 #[test]
@@ -170,7 +217,7 @@ fn workload(disk: &SimDisk) -> Vec<Vec<u8>> {
     let Ok((wal, ..)) = open_with(disk, options(1024)) else { return acknowledged };
     let mut write = |n: u8| {
         let payload = vec![n; 150];
-        let logged = wal.admit(150).and_then(|()| wal.log(KIND, &payload));
+        let logged = wal.admit(150).and_then(|_| wal.log(KIND, &payload));
         if logged.and_then(|lsn| wal.sync(lsn)).is_ok() {
             acknowledged.push(payload);
         }

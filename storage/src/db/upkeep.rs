@@ -1,0 +1,316 @@
+//! What moves samples: flush, compaction, retention. All of it under the maintenance lock.
+//!
+//! Nothing is left behind by a failure: what the head set aside stays readable and is written by the next
+//! flush, blocks that were written in vain are removed, and what cannot be removed or truncated now is
+//! tried again in the next round.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::{Db, Maintenance};
+use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
+use crate::compact::{self, DAY_MS};
+use crate::error::{Error, Result};
+use crate::head::FrozenTarget;
+use crate::model::TimeRange;
+
+/// Most periods, and so blocks, that one flush writes.
+const FLUSH_PERIODS_MAX: usize = 64;
+/// Merges of one round of maintenance: rounds are short, so that flushes come in time.
+const COMPACTIONS_PER_ROUND_MAX: usize = 4;
+
+impl Maintenance {
+    fn take_id(&mut self) -> BlockId {
+        let id = BlockId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+}
+
+impl Db {
+    /// Rewrites every block that has deleted samples without them. A damaged block is left out; its error
+    /// is answered when the others are done.
+    pub fn clean_tombstones(&self) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        let mut answer = Ok(());
+        for block in &self.snapshot().blocks {
+            if !block.tombstones().is_empty() {
+                match self.replace(&mut maintenance, std::slice::from_ref(block)) {
+                    Err(Error::Corrupt(cause)) => answer = answer.and(Err(cause.into())),
+                    done => done?,
+                }
+            }
+        }
+        answer
+    }
+
+    /// Flushes the head to blocks now and merges whatever may be merged.
+    pub fn compact_all(&self, now_ms: i64) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        self.flush(&mut maintenance, now_ms)?;
+        while self.compact_next(&mut maintenance, now_ms, true)? {}
+        self.remove_doomed(&mut maintenance)
+    }
+
+    /// One round of what is due: retention, which makes room, then flush and compaction. A step that fails
+    /// does not keep the next ones from their turn; the first error is answered.
+    pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        self.expire(&mut maintenance, now_ms);
+        let removed = self.remove_doomed(&mut maintenance);
+        let flushed = self.flush_if_due(&mut maintenance, now_ms);
+        let mut compacted = Ok(());
+        for _ in 0..COMPACTIONS_PER_ROUND_MAX {
+            match self.compact_next(&mut maintenance, now_ms, false) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    compacted = Err(error);
+                    break;
+                }
+            }
+        }
+        flushed.and(compacted).and(removed)
+    }
+
+    fn flush_if_due(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
+        let last_flush_ms = *maintenance.last_flush_ms.get_or_insert(now_ms);
+        let interval_ms =
+            i64::try_from(self.options.flush_interval.as_millis()).unwrap_or(i64::MAX);
+        let truncated = self.truncate_log(maintenance);
+        let wal = self.wal.stats();
+        // A flush frees the log's disk space: it is due as well when the log cannot go on for want of it.
+        let short = wal.bytes >= self.options.wal_bytes_max
+            || (wal.refusing && self.head.bounds().is_some());
+        let due = now_ms.saturating_sub(last_flush_ms) >= interval_ms;
+        // As long as the log cannot be truncated, a flush would free nothing.
+        if due || (short && truncated.is_ok()) {
+            return self.flush(maintenance, now_ms);
+        }
+        truncated
+    }
+
+    fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
+        // All that is logged in segments before this one is in the head when it freezes.
+        let segment = self.wal.rotate()?;
+        if self.head.freeze() {
+            let mut written = Vec::new();
+            if let Err(error) = self.write_frozen(maintenance, &mut written) {
+                self.discard(maintenance, written);
+                return Err(error);
+            }
+            self.publish(|blocks| blocks.extend(written));
+        }
+        self.head.drop_frozen();
+        maintenance.flushed_before = Some(segment);
+        maintenance.last_flush_ms = Some(now_ms);
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.truncate_log(maintenance)
+    }
+
+    /// Removes from the log what the last flush has put into blocks.
+    fn truncate_log(&self, maintenance: &mut Maintenance) -> Result<()> {
+        let Some(segment) = maintenance.flushed_before else { return Ok(()) };
+        self.wal.write_checkpoint(segment, &mut |log| self.head.checkpoint(log))?;
+        self.wal.truncate_before(segment)?;
+        maintenance.flushed_before = None;
+        Ok(())
+    }
+
+    /// Writes what the head set aside; `written` tells the finished blocks also when a later one fails.
+    fn write_frozen(
+        &self,
+        maintenance: &mut Maintenance,
+        written: &mut Vec<Arc<Block>>,
+    ) -> Result<()> {
+        let mut period_ms = DAY_MS;
+        let mut periods = self.head.frozen_periods(period_ms);
+        while periods.len() > FLUSH_PERIODS_MAX {
+            period_ms *= 8;
+            periods = self.head.frozen_periods(period_ms);
+        }
+        let targets = self.head.targets();
+        for period in periods {
+            let min = period.saturating_mul(period_ms);
+            let range = TimeRange::new(min, min.saturating_add(period_ms - 1));
+            let id = maintenance.take_id();
+            match self.write_block(id, &targets, range) {
+                Ok(block) => written.extend(block),
+                Err(error) => {
+                    // Whatever failed, something of it may be there.
+                    maintenance.doomed.insert(id);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_block(
+        &self,
+        id: BlockId,
+        targets: &[FrozenTarget],
+        range: TimeRange,
+    ) -> Result<Option<Arc<Block>>> {
+        let disk = Arc::clone(&self.disk);
+        let labels = &self.options.target_labels;
+        let mut writer = Writer::new(disk, &self.blocks_dir, id, 0, Vec::new(), labels)?;
+        self.write_period(&mut writer, targets, range)?;
+        if writer.is_empty() {
+            writer.abort()?;
+            return Ok(None);
+        }
+        let meta = writer.finish()?;
+        self.open_block(&meta).map(Some)
+    }
+
+    fn write_period(
+        &self,
+        writer: &mut Writer,
+        targets: &[FrozenTarget],
+        range: TimeRange,
+    ) -> Result<()> {
+        for target in targets {
+            let mut begun = false;
+            self.head.read_frozen(target, range, |entity, labels, data| {
+                if !begun {
+                    begun = true;
+                    writer.begin_group(entity)?;
+                }
+                writer.add_series(labels, data)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes blocks that were written and are not wanted. One that cannot be removed is published
+    /// instead: its samples are in the head as well, and a deletion has to reach it.
+    fn discard(&self, maintenance: &mut Maintenance, written: Vec<Arc<Block>>) {
+        for block in written {
+            let id = block.meta().id;
+            if let Err(error) = remove_block(&*self.disk, &self.blocks_dir, id) {
+                tracing::warn!(%error, block = %id, "a block of a failed flush stays");
+                self.publish(|blocks| blocks.push(block));
+            }
+        }
+        if let Err(error) = self.remove_doomed(maintenance) {
+            tracing::warn!(%error, "a block that was written in vain is not removed yet");
+        }
+    }
+
+    /// Removes the directories of blocks that nobody sees any more; what fails is tried again.
+    fn remove_doomed(&self, maintenance: &mut Maintenance) -> Result<()> {
+        let mut answer = Ok(());
+        maintenance.doomed.retain(|id| {
+            let removed = remove_block(&*self.disk, &self.blocks_dir, *id);
+            let failed = removed.is_err();
+            if answer.is_ok() {
+                answer = removed;
+            }
+            failed
+        });
+        answer
+    }
+
+    fn open_block(&self, meta: &BlockMeta) -> Result<Arc<Block>> {
+        let dir = self.blocks_dir.join(meta.id.to_string());
+        Ok(Arc::new(Block::open(Arc::clone(&self.disk), &dir)?))
+    }
+
+    /// Merges the blocks that the plan names next. False when there is nothing to do.
+    fn compact_next(&self, maintenance: &mut Maintenance, now_ms: i64, all: bool) -> Result<bool> {
+        let set = self.snapshot();
+        let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
+        let Some(ids) = compact::plan(&metas, &maintenance.damaged, now_ms, all) else {
+            return Ok(false);
+        };
+        let sources: Vec<Arc<Block>> =
+            set.blocks.iter().filter(|b| ids.contains(&b.meta().id)).cloned().collect();
+        if !self.has_space_for(&sources)? {
+            return Ok(false);
+        }
+        match self.replace(maintenance, &sources) {
+            Err(Error::Corrupt(cause)) => {
+                tracing::error!(%cause, "a block is damaged; it stays as it is and is not compacted");
+                let hit = sources.iter().find(|b| cause.path.starts_with(b.dir()));
+                let ids = hit.map_or(ids, |block| vec![block.meta().id]);
+                maintenance.damaged.extend(ids);
+                Ok(true)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Whether a merge leaves the log and the next flush their space: it can wait, they cannot.
+    fn has_space_for(&self, sources: &[Arc<Block>]) -> Result<bool> {
+        let needed: u64 = sources.iter().map(|block| block.bytes()).sum();
+        let kept = 2 * self.options.wal_segment_bytes;
+        let free = self.disk.free_bytes(&self.blocks_dir)?;
+        let fits = free >= needed.saturating_add(kept);
+        if !fits {
+            tracing::warn!(free, needed, "blocks are not merged: too little disk space");
+        }
+        Ok(fits)
+    }
+
+    /// Writes `sources` as one block, publishes it and removes them.
+    fn replace(&self, maintenance: &mut Maintenance, sources: &[Arc<Block>]) -> Result<()> {
+        let begun = Instant::now();
+        let id = maintenance.take_id();
+        let (made, dropped) = match self.compact(id, sources) {
+            Ok(made) => made,
+            Err(error) => {
+                // It would take the place of its sources, and of what is deleted in them, at the next start.
+                maintenance.doomed.insert(id);
+                self.discard(maintenance, Vec::new());
+                return Err(error);
+            }
+        };
+        if dropped > 0 {
+            tracing::warn!(
+                samples = dropped,
+                "compaction met a second value at a timestamp; the first accepted one stays"
+            );
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        let gone: BTreeSet<BlockId> = sources.iter().map(|b| b.meta().id).collect();
+        self.publish(|blocks| {
+            blocks.retain(|b| !gone.contains(&b.meta().id));
+            blocks.extend(made);
+        });
+        maintenance.doomed.extend(gone);
+        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.compaction_micros.fetch_add(micros, Ordering::Relaxed);
+        self.remove_doomed(maintenance)
+    }
+
+    fn compact(&self, id: BlockId, sources: &[Arc<Block>]) -> Result<(Option<Arc<Block>>, u64)> {
+        let labels = &self.options.target_labels;
+        let compacted = compact::compact(&self.disk, &self.blocks_dir, id, sources, labels)?;
+        let made = compacted.meta.as_ref().map(|meta| self.open_block(meta)).transpose()?;
+        Ok((made, compacted.dropped))
+    }
+
+    /// Takes the blocks out of sight that are older than the retention.
+    fn expire(&self, maintenance: &mut Maintenance, now_ms: i64) {
+        let Some(retention) = self.options.retention else { return };
+        let set = self.snapshot();
+        let newest_block = set.blocks.iter().map(|b| b.range().max).max();
+        let newest = newest_block.max(self.head.bounds().map(|bounds| bounds.max));
+        let Some(newest) = newest else { return };
+        let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let gone = compact::expired(&metas, now_ms, newest, retention_ms);
+        if gone.is_empty() {
+            return;
+        }
+        self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
+        for id in &gone {
+            tracing::info!(block = %id, "block is older than the retention: removed");
+        }
+        maintenance.doomed.extend(gone);
+    }
+}

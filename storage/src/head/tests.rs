@@ -1,0 +1,105 @@
+//! What the head keeps count of, and what a replay makes of damaged logs.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::records::{self, LoggedSample, SampleEncoder};
+use super::target::Usage;
+use super::*;
+use crate::disk::sim::SimRng;
+
+fn head() -> Head {
+    Head::new(HeadOptions {
+        target_labels: vec!["job".to_owned()],
+        future_max_ms: 0,
+        series_max: 100,
+        exemplars_max: 10,
+    })
+}
+
+fn define(replayer: &mut Replayer<'_>, reference: u64) {
+    let (name, job) = (format!("m{reference}"), format!("j{}", reference % 3));
+    let labels = Labels::from_pairs([("__name__", name.as_str()), ("job", job.as_str())]);
+    let mut payload = Vec::new();
+    records::put_series(&mut payload, SeriesRef(reference), &labels);
+    replayer.apply(records::SERIES, &payload).unwrap();
+}
+
+fn sample(replayer: &mut Replayer<'_>, reference: u64, ts: i64, bits: u64) {
+    let mut encoder = SampleEncoder::default();
+    encoder.begin(false);
+    encoder.push(LoggedSample { reference: SeriesRef(reference), ts, bits, start_ts: 0 });
+    replayer.apply(encoder.kind(), encoder.payload()).unwrap();
+}
+
+/// The sums that are kept, and the same counted anew.
+fn usages(head: &Head) -> [(usize, usize); 2] {
+    let (mut kept, mut counted) = (Usage::default(), Usage::default());
+    for shard in &head.shards {
+        let shard = shard.lock();
+        shard.targets.iter().for_each(|target| kept.add(target.usage));
+        shard.series.iter().for_each(|series| counted.add(series.usage()));
+    }
+    [kept, counted].map(|usage| (usage.chunks, usage.bytes))
+}
+
+#[test]
+fn the_size_is_kept_up_to_date() {
+    for seed in 0..30 {
+        let mut rng = SimRng::new(seed);
+        let head = head();
+        let mut replayer = Replayer::new(&head);
+        (1..7).for_each(|reference| define(&mut replayer, reference));
+        let mut clock = 0;
+        for step in 0..1000 {
+            clock += 10;
+            let reference = 1 + rng.below(6);
+            match rng.below(200) {
+                0 => drop(head.freeze()),
+                1 => head.drop_frozen(),
+                2 => {
+                    let mut payload = Vec::new();
+                    let range = TimeRange::new(clock - 2000, clock - rng.below(1500) as i64);
+                    records::put_deletion(&mut payload, range, &[SeriesRef(reference)]);
+                    replayer.apply(records::DELETION, &payload).unwrap();
+                }
+                3..20 => sample(&mut replayer, reference, clock - rng.below(3000) as i64, 7),
+                _ => sample(&mut replayer, reference, clock, rng.below(1000)),
+            }
+            let [kept, counted] = usages(&head);
+            assert_eq!(kept, counted, "seed {seed} step {step}");
+        }
+        assert!(usages(&head)[0].1 > 0);
+    }
+}
+
+#[test]
+fn the_number_of_a_lost_series_is_not_given_again() {
+    let head = head();
+    let mut replayer = Replayer::new(&head);
+    define(&mut replayer, 3);
+    sample(&mut replayer, 17, 1000, 1);
+    assert_eq!(replayer.orphans(), 1);
+    assert_eq!(head.registry.read().next_reference, 18);
+}
+
+#[test]
+fn what_a_checkpoint_holds_is_cut_into_records() {
+    let head = Head::new(HeadOptions { exemplars_max: 20_000, ..head().options });
+    let mut replayer = Replayer::new(&head);
+    define(&mut replayer, 1);
+    let labels = Labels::from_pairs([("trace_id", "0123456789abcdef0123456789abcdef")]);
+    for ts in 0..20_000 {
+        let exemplar = Exemplar { labels: labels.clone(), value: 1.0, ts };
+        assert!(head.exemplars.lock().push(0, exemplar));
+    }
+    let (mut n, mut longest) = (0, 0);
+    head.checkpoint(&mut |kind, payload| {
+        if kind == RecordKind(records::EXEMPLARS) {
+            records::decode_exemplars(payload, |_, _| n += 1).unwrap();
+        }
+        longest = longest.max(payload.len());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(n, 20_000);
+    assert!(longest < 300_000, "{longest}");
+}
