@@ -36,7 +36,7 @@ pub(crate) use series::SeriesView;
 
 use crate::append::{Exemplar, Metadata};
 use crate::error::{Error, Result};
-use crate::index::MemIndex;
+use crate::index::{EntityId, MemIndex};
 use crate::model::{Labels, Matcher, SeriesOrd, SeriesRef, TimeRange};
 use crate::wal::{Lsn, RecordKind, Wal};
 use appender::Buffers;
@@ -46,6 +46,8 @@ use metadata::MetadataTable;
 use series::MemSeries;
 use target::Target;
 
+/// The label that Prometheus gives to each scrape of its own.
+const SCRAPE_LABEL: &str = "instance";
 /// Parts of the head with a lock of their own.
 const SHARDS: usize = 16;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
@@ -208,11 +210,16 @@ impl Head {
 
     /// Creates the series in the registry and its shard. The caller holds the registry.
     fn create(&self, registry: &mut Registry, ord: SeriesOrd, reference: SeriesRef) -> Place {
-        let entity = registry.index.entity_of(ord).map_or(0, |entity| entity.0) as usize;
-        let (shard_number, target) = (entity % SHARDS, entity / SHARDS);
+        let entity = registry.index.entity_of(ord).unwrap_or(EntityId(0));
+        let (shard_number, target) = (entity.0 as usize % SHARDS, entity.0 as usize / SHARDS);
         let mut shard = self.shards[shard_number].lock();
         if shard.targets.len() <= target {
             shard.targets.resize_with(target + 1, Target::default);
+        }
+        if let Some(target) = shard.targets.get_mut(target)
+            && !target.scraped_as_one
+        {
+            target.scraped_as_one = registry.index.entity_has(entity, SCRAPE_LABEL);
         }
         let place = Place::new(shard_number, shard.series.len());
         shard.series.push(MemSeries::new(reference, ord, target as u32));

@@ -93,6 +93,8 @@ pub(crate) struct MemSeries {
 
 /// Before the first sample.
 const NO_TS: i64 = i64::MIN;
+/// Before the first slot.
+const NO_WINDOW: u32 = u32::MAX;
 
 impl MemSeries {
     pub(crate) fn new(reference: SeriesRef, ord: SeriesOrd, target: u32) -> Self {
@@ -100,7 +102,7 @@ impl MemSeries {
             reference,
             ord,
             target,
-            window: 0,
+            window: NO_WINDOW,
             last_ts: NO_TS,
             last_bits: 0,
             last_is_histogram: false,
@@ -121,7 +123,8 @@ impl MemSeries {
             self.last_ts = ts;
             self.last_bits = bits;
             self.last_is_histogram = false;
-            match target.slot(ts).filter(|slot| self.accepts(*slot)) {
+            let at = Slot { window: self.window, slot: self.open.next_slot() };
+            match target.slot(at, ts).filter(|slot| self.accepts(*slot)) {
                 Some(slot) => self.push(target, slot, bits, ts, start_ts),
                 None => self.insert_loose(target, Loose { ts, bits, start_ts }),
             }
@@ -180,9 +183,7 @@ impl MemSeries {
     }
 
     fn accepts(&self, slot: Slot) -> bool {
-        slot.window > self.window
-            || self.open.len() == 0
-            || (slot.window == self.window && slot.slot >= self.open.next_slot())
+        slot.window != self.window || slot.slot >= self.open.next_slot()
     }
 
     fn push(&mut self, target: &mut Target, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
@@ -225,12 +226,7 @@ impl MemSeries {
             return Some(Found::Float(bits));
         }
         let extra = self.extra.as_ref()?;
-        // Windows ascend in time, but for those that a flush that failed has set aside.
-        let behind = extra
-            .sealed
-            .partition_point(|c| target.bounds(c.window).is_some_and(|(first, _)| first <= ts));
-        let near = behind.checked_sub(1).and_then(|i| extra.sealed.get(i));
-        for chunk in near.into_iter().chain(&extra.frozen.sealed) {
+        for chunk in extra.sealed.iter().rev().chain(&extra.frozen.sealed) {
             if let Some(bits) = find_in_chunk(target, chunk.window, ts, || &chunk.bytes[..]) {
                 return Some(Found::Float(bits));
             }

@@ -2,15 +2,23 @@
 //!
 //! A target is scraped as a whole, so its series have the same timestamps: they are kept once, in windows
 //! of [`WINDOW_SLOTS`]; a sample knows only its slot. A window that is full is closed and never changes
-//! again; the last one is open and grows at its end.
+//! again.
+//!
+//! Not everything that has the same target labels is scraped together: series without an `instance` may
+//! come from a hundred places, each with a rhythm of its own. So a target has columns, each with its own
+//! windows, and a series joins the column that has the timestamp of its sample.
 
 use std::sync::Arc;
 
 /// Timestamps in one window.
 pub(crate) const WINDOW_SLOTS: usize = 120;
+/// Columns of one target; samples that would need a further one keep a timestamp of their own.
+const COLUMNS_MAX: usize = 256;
+/// Slots of its column that a series may miss before it is taken to be scraped elsewhere.
+const MISSED_SLOTS_MAX: u32 = 3;
 
 /// Place of a timestamp: window number (counted up for ever) and slot inside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) window: u32,
     pub(crate) slot: u16,
@@ -35,79 +43,163 @@ impl Usage {
     }
 }
 
+#[derive(Debug)]
+enum Timestamps {
+    Closed(Arc<[i64]>),
+    /// With a copy for readers, as long as nothing was added since.
+    Open(Vec<i64>, Option<Arc<[i64]>>),
+}
+
+impl Timestamps {
+    fn as_slice(&self) -> &[i64] {
+        match self {
+            Self::Closed(ts) => ts,
+            Self::Open(ts, _) => ts,
+        }
+    }
+
+    fn shared(&mut self) -> Arc<[i64]> {
+        match self {
+            Self::Closed(ts) => Arc::clone(ts),
+            Self::Open(ts, shared) => {
+                Arc::clone(shared.get_or_insert_with(|| ts.as_slice().into()))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Window {
+    column: u32,
+    timestamps: Timestamps,
+}
+
+/// One rhythm of the target.
+#[derive(Debug)]
+struct Column {
+    last_ts: i64,
+    /// Numbers of its windows, ascending in time; the last one may be open.
+    windows: Vec<u32>,
+}
+
 /// The windows of one target.
 #[derive(Debug, Default)]
 pub(crate) struct Target {
     /// Of its series.
     pub(crate) usage: Usage,
-    /// Number of the first closed window; the open one has `first + closed.len()`.
+    /// Whether its labels name one scrape, so that a new timestamp is its next one.
+    pub(crate) scraped_as_one: bool,
+    /// Number of the first window.
     first: u32,
-    closed: Vec<Arc<[i64]>>,
-    open: Vec<i64>,
-    /// A copy of `open` for readers, as long as nothing was added since.
-    open_shared: Option<Arc<[i64]>>,
+    windows: Vec<Window>,
+    columns: Vec<Column>,
+    /// The column that was used last: series of one scrape come one behind the other.
+    recent: u32,
     /// Windows that a flush is writing to a block: numbers from `frozen_first`.
     frozen_first: u32,
     frozen: Vec<Arc<[i64]>>,
-    last_ts: Option<i64>,
 }
 
 impl Target {
-    /// The slot of `ts`; a timestamp newer than all others gets a new one. `None` when it lies between
-    /// two others: such a sample cannot share the target's timestamps.
-    pub(crate) fn slot(&mut self, ts: i64) -> Option<Slot> {
-        match self.last_ts {
-            Some(last) if ts < last => self.find(ts),
-            Some(last) if ts == last && !self.open.is_empty() => {
-                Some(Slot { window: self.open_number(), slot: (self.open.len() - 1) as u16 })
+    /// The slot for a sample at `ts`, newer than all others of its series. `at` is where the series may
+    /// write next: its window, if it has one, and the slot behind its last sample. `None` when no column
+    /// has the timestamp or may take it: the sample must keep it by itself.
+    pub(crate) fn slot(&mut self, at: Slot, ts: i64) -> Option<Slot> {
+        let own = self.window(at.window).map(|window| window.column);
+        if let Some(column) = own
+            && let Some(slot) = self.slot_of_own(column, at, ts)
+        {
+            return Some(slot);
+        }
+        if let Some(column) = self.column_at(ts) {
+            return self.find(column, ts);
+        }
+        if self.scraped_as_one {
+            let column = own.unwrap_or(0);
+            if self.columns.get(column as usize).is_some_and(|c| c.last_ts < ts) {
+                return self.push(column, ts);
             }
-            // Equal to the last timestamp of a closed window, behind which nothing is open yet.
-            Some(last) if ts == last && !self.closed.is_empty() => self.find(ts),
-            _ => {
-                if self.open.len() == WINDOW_SLOTS {
-                    self.close();
+        }
+        if self.columns.len() >= COLUMNS_MAX {
+            return None;
+        }
+        self.columns.push(Column { last_ts: ts, windows: Vec::new() });
+        self.push(self.columns.len() as u32 - 1, ts)
+    }
+
+    /// The slot in the series' own column, unless the series seems to have left it.
+    fn slot_of_own(&mut self, column: u32, at: Slot, ts: i64) -> Option<Slot> {
+        let last_ts = self.columns.get(column as usize)?.last_ts;
+        if ts <= last_ts {
+            return self.find(column, ts);
+        }
+        (self.missed(column, at) < MISSED_SLOTS_MAX).then(|| self.push(column, ts)).flatten()
+    }
+
+    /// Slots of the column since the last sample of a series that would write to `at` next.
+    fn missed(&self, column: u32, at: Slot) -> u32 {
+        let windows = self.columns.get(column as usize).map_or(&[][..], |c| &c.windows);
+        let len = |window: &u32| self.window(*window).map_or(0, |w| w.timestamps.as_slice().len());
+        let behind = windows.iter().rev().take_while(|window| **window != at.window);
+        let slots = behind.map(len).sum::<usize>() + len(&at.window);
+        (slots as u32).saturating_sub(u32::from(at.slot))
+    }
+
+    /// A column whose newest timestamp is `ts`.
+    fn column_at(&mut self, ts: i64) -> Option<u32> {
+        let is = |column: &Column| column.last_ts == ts;
+        if self.columns.get(self.recent as usize).is_some_and(is) {
+            return Some(self.recent);
+        }
+        self.recent = self.columns.iter().position(is)? as u32;
+        Some(self.recent)
+    }
+
+    fn window(&self, number: u32) -> Option<&Window> {
+        self.windows.get(number.checked_sub(self.first)? as usize)
+    }
+
+    /// The slot of a timestamp that the column has.
+    fn find(&self, column: u32, ts: i64) -> Option<Slot> {
+        let windows = &self.columns.get(column as usize)?.windows;
+        let begins = |number: u32| Some(*self.window(number)?.timestamps.as_slice().first()?);
+        let behind = windows.partition_point(|w| begins(*w).is_some_and(|first| first <= ts));
+        let window = *windows.get(behind.checked_sub(1)?)?;
+        let slot = self.window(window)?.timestamps.as_slice().binary_search(&ts).ok()?;
+        Some(Slot { window, slot: slot as u16 })
+    }
+
+    /// Adds a timestamp behind all others of the column.
+    fn push(&mut self, number: u32, ts: i64) -> Option<Slot> {
+        let column = self.columns.get_mut(number as usize)?;
+        column.last_ts = ts;
+        self.recent = number;
+        let open = column.windows.last().copied();
+        if let Some(window) = open
+            && let Some(Window { timestamps, .. }) =
+                self.windows.get_mut((window - self.first) as usize)
+        {
+            match timestamps {
+                Timestamps::Open(open, shared) if open.len() < WINDOW_SLOTS => {
+                    open.push(ts);
+                    *shared = None;
+                    return Some(Slot { window, slot: (open.len() - 1) as u16 });
                 }
-                self.open.push(ts);
-                self.open_shared = None;
-                self.last_ts = Some(ts);
-                Some(Slot { window: self.open_number(), slot: (self.open.len() - 1) as u16 })
+                Timestamps::Open(..) => *timestamps = Timestamps::Closed(timestamps.shared()),
+                Timestamps::Closed(_) => {}
             }
         }
+        let window = self.first + self.windows.len() as u32;
+        column.windows.push(window);
+        let timestamps = Timestamps::Open(vec![ts], None);
+        self.windows.push(Window { column: number, timestamps });
+        Some(Slot { window, slot: 0 })
     }
 
-    fn open_number(&self) -> u32 {
-        self.first + self.closed.len() as u32
-    }
-
-    fn find(&self, ts: i64) -> Option<Slot> {
-        if self.open.first().is_some_and(|first| *first <= ts) {
-            let slot = self.open.binary_search(&ts).ok()?;
-            return Some(Slot { window: self.open_number(), slot: slot as u16 });
-        }
-        let after = self.closed.partition_point(|w| w.first().is_some_and(|first| *first <= ts));
-        let index = after.checked_sub(1)?;
-        let slot = self.closed.get(index)?.binary_search(&ts).ok()?;
-        Some(Slot { window: self.first + index as u32, slot: slot as u16 })
-    }
-
-    /// Closes the open window.
-    pub(crate) fn close(&mut self) {
-        if !self.open.is_empty() {
-            self.closed.push(std::mem::take(&mut self.open).into());
-            self.open_shared = None;
-        }
-    }
-
-    /// Timestamps of a window, of the open one as far as they are known now.
+    /// Timestamps of a window, of an open one as far as they are known now.
     pub(crate) fn timestamps(&mut self, window: u32) -> Option<Arc<[i64]>> {
         if let Some(i) = window.checked_sub(self.first) {
-            if let Some(ts) = self.closed.get(i as usize) {
-                return Some(Arc::clone(ts));
-            }
-            let open = &self.open;
-            return Some(Arc::clone(
-                self.open_shared.get_or_insert_with(|| open.as_slice().into()),
-            ));
+            return Some(self.windows.get_mut(i as usize)?.timestamps.shared());
         }
         let i = window.checked_sub(self.frozen_first)?;
         self.frozen.get(i as usize).map(Arc::clone)
@@ -116,28 +208,22 @@ impl Target {
     /// First and last timestamp of a window.
     pub(crate) fn bounds(&self, window: u32) -> Option<(i64, i64)> {
         let of = |ts: &[i64]| Some((*ts.first()?, *ts.last()?));
-        if let Some(i) = window.checked_sub(self.first) {
-            return match self.closed.get(i as usize) {
-                Some(ts) => of(ts),
-                None => of(&self.open),
-            };
+        if window >= self.first {
+            return of(self.window(window)?.timestamps.as_slice());
         }
-        let i = window.checked_sub(self.frozen_first)?;
-        of(self.frozen.get(i as usize)?)
+        of(self.frozen.get(window.checked_sub(self.frozen_first)? as usize)?)
     }
 
-    /// Sets all windows aside for a flush: what comes later gets windows of its own.
+    /// Sets all windows aside for a flush. What comes later gets windows and columns of its own, even for
+    /// a timestamp that is set aside: another connection of the same sender may bring it later.
     pub(crate) fn freeze(&mut self) {
-        self.close();
-        let next = self.open_number();
         if self.frozen.is_empty() {
             self.frozen_first = self.first;
         }
-        self.frozen.append(&mut self.closed);
-        self.first = next;
-        // A timestamp of a frozen window may come again (another shard of the same sender): it must open
-        // a new window, not be looked for among the frozen ones.
-        self.last_ts = None;
+        self.first += self.windows.len() as u32;
+        self.frozen.extend(self.windows.drain(..).map(|mut window| window.timestamps.shared()));
+        self.windows.shrink_to_fit();
+        self.columns = Vec::new();
     }
 
     /// Timestamps of the windows set aside.
@@ -152,8 +238,9 @@ impl Target {
 
     /// Heap bytes owned.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let windows = self.closed.iter().chain(&self.frozen);
-        windows.map(|w| w.len() * 8 + 32).sum::<usize>() + self.open.capacity() * 8
+        let open: usize = self.windows.iter().map(|w| w.timestamps.as_slice().len() * 8 + 64).sum();
+        let columns: usize = self.columns.iter().map(|c| 32 + c.windows.capacity() * 4).sum();
+        open + columns + self.frozen.iter().map(|w| w.len() * 8 + 32).sum::<usize>()
     }
 }
 
@@ -162,34 +249,91 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    #[test]
-    fn slots_grow_at_the_end_and_are_found_again() {
-        let mut target = Target::default();
-        for i in 0..300i64 {
-            let slot = target.slot(i * 15_000).unwrap();
-            assert_eq!((slot.window, slot.slot), ((i / 120) as u32, (i % 120) as u16));
+    /// A series as the target sees it.
+    #[derive(Default)]
+    struct Series(Option<Slot>);
+
+    fn target(scraped_as_one: bool) -> Target {
+        Target { scraped_as_one, ..Target::default() }
+    }
+
+    impl Series {
+        fn sample(&mut self, target: &mut Target, ts: i64) -> Option<(u32, u16)> {
+            let slot = target.slot(self.0.unwrap_or(Slot { window: u32::MAX, slot: 0 }), ts)?;
+            self.0 = Some(Slot { slot: slot.slot + 1, ..slot });
+            Some((slot.window, slot.slot))
         }
-        assert_eq!(target.slot(15_000), Some(Slot { window: 0, slot: 1 }));
-        assert_eq!(target.slot(130 * 15_000), Some(Slot { window: 1, slot: 10 }));
-        assert_eq!(target.slot(15_001), None);
-        assert_eq!(target.slot(-1), None);
+    }
+
+    #[test]
+    fn a_scrape_shares_its_timestamp() {
+        let mut target = target(true);
+        let (mut a, mut b) = (Series::default(), Series::default());
+        for i in 0..300i64 {
+            let expected = Some(((i / 120) as u32, (i % 120) as u16));
+            assert_eq!(a.sample(&mut target, i * 15_000), expected);
+            if i > 100 {
+                assert_eq!(b.sample(&mut target, i * 15_000), expected);
+            }
+        }
         assert_eq!(target.bounds(1), Some((120 * 15_000, 239 * 15_000)));
         assert_eq!(target.timestamps(2).unwrap().len(), 60);
+        let mut late = Series::default();
+        assert_eq!(late.sample(&mut target, 300 * 15_000), Some((2, 60)), "the next scrape");
+    }
+
+    #[test]
+    fn rhythms_get_columns_of_their_own() {
+        let mut target = target(false);
+        let mut series: Vec<Series> = (0..40).map(|_| Series::default()).collect();
+        for scrape in 0..10i64 {
+            for (i, series) in series.iter_mut().enumerate() {
+                let place = i as i64 % 4;
+                let slot = series.sample(&mut target, scrape * 15_000 + place * 100).unwrap();
+                assert_eq!(slot, (place as u32, scrape as u16));
+            }
+        }
+        assert_eq!(target.columns.len(), 4);
+    }
+
+    #[test]
+    fn a_series_that_is_scraped_elsewhere_moves() {
+        let mut target = target(false);
+        let (mut a, mut b) = (Series::default(), Series::default());
+        assert_eq!(a.sample(&mut target, 0), Some((0, 0)));
+        assert_eq!(b.sample(&mut target, 0), Some((0, 0)), "by chance at the same millisecond");
+        assert_eq!(a.sample(&mut target, 15_000), Some((0, 1)));
+        assert_eq!(b.sample(&mut target, 14_990), Some((1, 0)), "between two of the column");
+        assert_eq!(a.sample(&mut target, 30_000), Some((0, 2)));
+        assert_eq!(b.sample(&mut target, 29_990), Some((1, 1)));
+    }
+
+    #[test]
+    fn columns_are_bounded() {
+        let mut target = target(false);
+        let slots = (0..300).map(|i| Series::default().sample(&mut target, i * 7).is_some());
+        assert_eq!(slots.filter(|has| *has).count(), COLUMNS_MAX);
     }
 
     #[test]
     fn frozen_windows_stay_readable_and_are_never_written() {
-        let mut target = Target::default();
+        let mut target = target(true);
+        let mut a = Series::default();
         for i in 0..130i64 {
-            target.slot(i).unwrap();
+            a.sample(&mut target, i).unwrap();
         }
         target.freeze();
         assert_eq!(target.bounds(0), Some((0, 119)));
-        let again = target.slot(129).unwrap();
-        assert_eq!((again.window, again.slot), (2, 0));
-        assert_eq!(target.timestamps(1).unwrap().as_ref(), (120..130).collect::<Vec<i64>>());
+        assert_eq!(Series::default().sample(&mut target, 129), Some((2, 0)));
+        assert_eq!(
+            a.sample(&mut target, 130),
+            Some((2, 1)),
+            "its window is gone, the column is not"
+        );
+        let frozen: Vec<i64> = (120..130).collect();
+        assert_eq!(target.timestamps(1).unwrap().as_ref(), frozen);
         target.drop_frozen();
         assert_eq!(target.bounds(1), None);
-        assert_eq!(target.bounds(2), Some((129, 129)));
+        assert_eq!(target.bounds(2), Some((129, 130)));
     }
 }

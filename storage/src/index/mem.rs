@@ -181,6 +181,13 @@ impl MemIndex {
         Labels::from_pairs(pairs.map(|(name, value)| (self.name_text(name), self.symbol(value))))
     }
 
+    /// Whether an entity has the label `name`.
+    #[must_use]
+    pub fn entity_has(&self, entity: EntityId, name: &str) -> bool {
+        let mut pairs = super::pairs::entity_pairs(self.entities.get(entity.0));
+        pairs.any(|pair| self.name_text(pair.0) == name)
+    }
+
     /// The series of an entity.
     #[must_use]
     pub fn series_of_entity(&self, entity: EntityId) -> RoaringBitmap {
