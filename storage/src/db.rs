@@ -258,7 +258,9 @@ impl Db {
     /// Answers how many series of the head and the blocks were touched. A block that is damaged does not
     /// keep the deletion from the others; its error is answered then.
     pub fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
-        let _maintenance = self.maintenance.lock();
+        let mut maintenance = self.maintenance.lock();
+        // A block that no reader sees would not lose its samples, and the next start would load it.
+        self.remove_doomed(&mut maintenance)?;
         let mut touched = self.head.delete(sets, range)?;
         let mut answer = Ok(());
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {

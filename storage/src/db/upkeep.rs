@@ -201,7 +201,7 @@ impl Db {
     }
 
     /// Removes the directories of blocks that nobody sees any more; what fails is tried again.
-    fn remove_doomed(&self, maintenance: &mut Maintenance) -> Result<()> {
+    pub(super) fn remove_doomed(&self, maintenance: &mut Maintenance) -> Result<()> {
         let mut answer = Ok(());
         maintenance.doomed.retain(|id| {
             let removed = remove_block(&*self.disk, &self.blocks_dir, *id);

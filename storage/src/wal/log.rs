@@ -425,6 +425,12 @@ impl Wal {
         for old in files.checkpoints.iter().copied().filter(|old| *old < number) {
             disk.remove_file(&checkpoint_path(&shared.dir, old))?;
         }
+        let mut state = shared.state.lock();
+        if matches!(state.spare, Spare::Failed(_)) {
+            // There is room again: no need to wait for the next attempt.
+            state.spare = Spare::Missing;
+        }
+        drop(state);
         disk.sync_dir(&shared.dir)
     }
 

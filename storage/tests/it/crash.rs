@@ -104,13 +104,13 @@ fn a_full_disk_refuses_and_goes_on() {
         let mut clock_ms = NOW_MS - 10_000_000;
         for phase in 0..3 {
             let context = format!("seed {seed} phase {phase}");
-            disk.set_capacity(Some(disk.used_bytes() + rng.below(300 << 10)));
+            disk.set_capacity(Some(disk.used_bytes() + rng.below(150 << 10)));
             for _ in 0..rng.below(60) {
                 if rng.chance(10) {
                     flushed += u32::from(db.compact_all(NOW_MS).is_ok());
                 }
                 let mut writes = model::batch(&mut rng, &mut clock_ms);
-                for i in 0..rng.below(3000) as i64 {
+                for i in 0..rng.below(300) as i64 {
                     let (series, bits) = ("s".repeat(8), rng.next_u64());
                     writes.push(Write { series, ts: clock_ms - 14_000 + i, bits, start_ts: 0 });
                 }
@@ -134,5 +134,5 @@ fn a_full_disk_refuses_and_goes_on() {
         let store = open(&disk.crash(seed));
         assert!(model::read(&model::db_of(&store), TimeRange::ALL) == expected, "seed {seed}");
     }
-    assert!(refused > 50 && flushed > 10, "refused {refused}, flushed {flushed}");
+    assert!(refused > 20 && flushed > 5, "refused {refused}, flushed {flushed}");
 }
