@@ -1,10 +1,12 @@
 //! nines: receives Prometheus remote write, keeps every sample, answers PromQL.
 #![forbid(unsafe_code)]
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod promql;
 pub mod scheduler;
+pub mod senders;
 pub mod telemetry;
 pub mod ui;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nines_storage::{DbStats, Store};
 
+use crate::clock::now_ms;
 use crate::http::App;
-use crate::http::time::now_ms;
 
 /// Pause between two rounds.
 const INTERVAL: Duration = Duration::from_secs(10);

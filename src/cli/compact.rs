@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{open_store, print_line};
+use crate::clock::now_ms;
 use crate::config::Config;
-use crate::http::time::now_ms;
 use anyhow::Context as _;
 
 /// Flushes and compacts every tenant, telling what it does.

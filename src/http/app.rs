@@ -8,9 +8,9 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use super::error::{ApiError, ApiResult};
-use super::senders::Senders;
-use super::time::now_ms;
+use crate::clock::now_ms;
 use crate::config::Config;
+use crate::senders::Senders;
 use crate::telemetry::Telemetry;
 
 /// How far the server has come.

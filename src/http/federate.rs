@@ -16,7 +16,7 @@ use super::json::write_float;
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
-use super::time::now_ms;
+use crate::clock::now_ms;
 
 /// `/federate`. Native histograms have no form in this text and are left out, as Prometheus does.
 pub(super) async fn federate(

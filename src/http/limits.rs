@@ -19,9 +19,6 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(65);
 /// Longest wait of a write for a free slot before it is told to come back.
 pub const WRITE_SLOT_WAIT: Duration = Duration::from_secs(2);
 
-/// Senders that are remembered; the one not seen for longest makes room.
-pub const SENDERS_MAX: usize = 1000;
-
 /// Bytes of a User-Agent that are remembered.
 pub const USER_AGENT_BYTES_MAX: usize = 120;
 

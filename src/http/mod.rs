@@ -27,7 +27,6 @@ mod params;
 mod query;
 mod router;
 mod run;
-mod senders;
 mod series;
 mod server;
 mod status;
@@ -38,5 +37,4 @@ mod write;
 
 pub use app::{App, Phase};
 pub use router::router;
-pub use senders::{SenderKey, SenderView, Senders};
 pub use server::{Server, Shutdown};

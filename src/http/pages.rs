@@ -12,7 +12,7 @@ use super::json::{write_float, write_plain_float};
 use super::params::Params;
 use super::query::instant_value;
 use super::tenant::Tenant;
-use super::time::{format_rfc3339, now_ms};
+use crate::clock::{format_rfc3339, now_ms};
 use crate::promql::{SampleValue, Value};
 use crate::ui::{self, GraphPage, GraphRow, Landing, StorePhase, TenantFacts};
 

@@ -18,7 +18,8 @@ use super::limits::POINTS_MAX;
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
-use super::time::{now_ms, parse_duration_ns};
+use super::time::parse_duration_ns;
+use crate::clock::now_ms;
 use crate::promql::{QueryResult, Value};
 
 /// The data of a tenant that has none yet.

@@ -13,7 +13,7 @@ use super::error::{ApiError, ApiResult, plain};
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
-use super::time::{format_rfc3339, now_ms};
+use crate::clock::{format_rfc3339, now_ms};
 use crate::telemetry::{Process, hostname};
 
 /// Length of the lists of `status/tsdb`, and the longest that may be asked for.

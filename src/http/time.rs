@@ -1,25 +1,16 @@
-//! Times and durations as the Prometheus API reads and prints them
+//! Times and durations as the Prometheus API reads them
 //! (`web/api/v1/api.go`, `parseTime` and `parseDuration`).
-
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::go_quote;
 use crate::config::PromDuration;
 
-/// Earliest time the API knows, in milliseconds: what Prometheus prints as [`MIN_TIME_TEXT`].
+/// Earliest time the API knows, in milliseconds: what Prometheus prints as `MIN_TIME_TEXT`.
 pub const MIN_TIME_MS: i64 = (i64::MIN / 1000 + 62_135_596_801) * 1000;
-/// Latest time the API knows, in milliseconds: what Prometheus prints as [`MAX_TIME_TEXT`].
+/// Latest time the API knows, in milliseconds: what Prometheus prints as `MAX_TIME_TEXT`.
 pub const MAX_TIME_MS: i64 = (i64::MAX / 1000 - 62_135_596_801) * 1000 + 999;
 
 const MIN_TIME_TEXT: &str = "-292273086-05-16T16:47:06Z";
 const MAX_TIME_TEXT: &str = "292277025-08-18T07:12:54.999999999Z";
-
-/// Milliseconds since the epoch, now.
-#[must_use]
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// A time in milliseconds from seconds (`1.7e9`, `1717203600.781`), RFC 3339 or one of the two ends of time.
 /// Times outside the range of the API are moved to its ends. The error is Prometheus's text.
@@ -151,34 +142,11 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// `2026-11-20T17:45:21Z`, with milliseconds when there are any.
-#[must_use]
-pub fn format_rfc3339(ms: i64) -> String {
-    let (days, ms_of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (second, milli) = (ms_of_day / 1000, ms_of_day % 1000);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if milli != 0 {
-        text.push_str(&format!(".{milli:03}"));
-    }
-    text.push('Z');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::clock::format_rfc3339;
 
     #[test]
     fn reads_seconds() {

@@ -22,10 +22,10 @@ use super::app::App;
 use super::append::{Appended, append};
 use super::error::{plain, with_causes};
 use super::limits::{USER_AGENT_BYTES_MAX, WRITE_SLOT_WAIT};
-use super::senders::{Delivery, SenderKey};
 use super::tenant::Tenant;
-use super::time::now_ms;
+use crate::clock::now_ms;
 use crate::ingest::WriteSummary;
+use crate::senders::{Delivery, SenderKey};
 use crate::telemetry::PROTOCOLS;
 
 /// First allocation for a body, whatever its `Content-Length` claims.

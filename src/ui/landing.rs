@@ -5,8 +5,8 @@ use nines_storage::DbStats;
 
 use super::layout::layout;
 use super::{Landing, StorePhase, TenantFacts, bytes, count, span};
-use crate::http::SenderView;
-use crate::http::time::format_rfc3339;
+use crate::clock::format_rfc3339;
+use crate::senders::SenderView;
 
 /// Silence after which a sender is shown as gone: a few scrape intervals and a retry or two.
 const SILENT_AFTER_MS: i64 = 5 * 60_000;
@@ -162,7 +162,7 @@ mod tests {
     use nines_storage::WalStats;
 
     use super::*;
-    use crate::http::SenderKey;
+    use crate::senders::SenderKey;
 
     fn page() -> Landing {
         let key = SenderKey {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use nines_storage::DbStats;
 use nines_storage::model::{Labels, METRIC_NAME};
 
-use crate::http::SenderView;
+use crate::senders::SenderView;
 
 pub use graph::{GraphPage, GraphRow, graph};
 pub use landing::landing;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lines of a file without its tests.
-const FILE_LINES_MAX: usize = 700;
+const FILE_LINES_MAX: usize = 600;
+/// Lines of a file of tests.
+const TEST_LINES_MAX: usize = 900;
 
 /// Floors of the storage crate, as in ARCHITECTURE.md: a module imports from lower floors only.
 const STORAGE_FLOORS: &[(&str, u32)] = &[
@@ -44,10 +46,16 @@ const ROOT_FLOORS: &[(&str, u32)] = &[
     ("ui", 4),
     ("promql", 1),
     ("ingest", 1),
+    ("clock", 0),
     ("config", 0),
+    ("senders", 0),
     ("telemetry", 0),
 ];
-const ROOT_NEIGHBOURS: &[(&str, &str)] = &[("telemetry", "config")];
+const ROOT_NEIGHBOURS: &[(&str, &str)] = &[
+    ("telemetry", "config"),
+    // Maintenance counts its failures in the state that the server shows.
+    ("scheduler", "http"),
+];
 
 /// The floors that ARCHITECTURE.md tells: storage in the first two columns, root in the last two.
 fn floors_told(document: &str, columns: [usize; 2]) -> BTreeMap<String, u32> {
@@ -113,6 +121,11 @@ fn all_sources() -> Vec<PathBuf> {
 /// The text before the file's test module.
 fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+/// Whether the file holds nothing but tests.
+fn is_tests(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs")
 }
 
 /// First path segment below `src`: the module a file belongs to.
@@ -187,7 +200,8 @@ fn files_hold_one_subject() {
         .into_iter()
         .filter_map(|file| {
             let lines = without_tests(&fs::read_to_string(&file).unwrap()).lines().count();
-            (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines", file.display()))
+            let max = if is_tests(&file) { TEST_LINES_MAX } else { FILE_LINES_MAX };
+            (lines > max).then(|| format!("{}: {lines} lines", file.display()))
         })
         .collect();
     assert!(long.is_empty(), "split what has two subjects:\n{}", long.join("\n"));
@@ -245,9 +259,9 @@ fn the_format_document_tells_the_numbers_of_the_code() {
         let said = code
             .split(&format!("const {name}: "))
             .nth(1)
-            .and_then(|rest| rest.split(';').next())
-            .and_then(|declaration| declaration.split_once(" = "))
-            .map(|(_, written)| written.trim().to_owned());
+            .and_then(|rest| rest.split_once(" = "))
+            .and_then(|(_, rest)| rest.split(';').next())
+            .map(|written| written.trim().to_owned());
         let Some(said) = said else {
             panic!("FORMAT.md names {name}, which the code does not have")
         };
@@ -259,6 +273,11 @@ fn the_format_document_tells_the_numbers_of_the_code() {
 
 /// Plain, hexadecimal and shifted integers, byte strings as they stand, products.
 fn number(text: &str) -> String {
+    // The bytes of a magic, whether they are written as an array or a reference.
+    if let Some((_, magic)) = text.split_once('"') {
+        return magic.trim_end_matches('"').to_owned();
+    }
+    let text = text.trim_start_matches("Self(").trim_end_matches(')');
     let plain = text.replace('_', "").replace("u64", "").replace("u32", "").replace("usize", "");
     let term = |t: &str| -> Option<u128> {
         let t = t.trim();

@@ -1,3 +1,4 @@
+//! Texts against their trees, errors against Prometheus's words, printing against parsing.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use proptest::prelude::*;

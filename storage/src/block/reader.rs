@@ -183,7 +183,7 @@ impl Block {
     /// Appends the samples of a series inside `range` in time order, without those that are deleted.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at a damaged page; `out` is then as before.
+    /// [`crate::Error::Corrupt`] at a damaged page; `out` is then as before.
     pub fn read(
         &self,
         ord: SeriesOrd,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use parking_lot::Mutex;
 
-use super::limits::SENDERS_MAX;
+/// Senders that are remembered; the one not seen for longest makes room.
+pub const SENDERS_MAX: usize = 1000;
 
 /// What tells senders apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
