@@ -260,4 +260,28 @@ mod tests {
         assert_eq!(error.exit_code(), i32::from(USAGE));
         assert!(error.to_string().contains("1h30m"), "{error}");
     }
+
+    /// Rows of the table in README.md: flags, then the default in backquotes where there is one.
+    #[test]
+    fn the_readme_tells_the_flags_and_their_defaults() {
+        let readme = include_str!("../README.md");
+        let command = Cli::command();
+        let help = command.find_subcommand("serve").unwrap().clone().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut told = 0;
+        for row in readme.lines().filter(|line| line.starts_with("| `--")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let defaults = cells[2].split(", ").map(|cell| cell.trim_matches('`'));
+            for (flag, default) in cells[1].split(", ").zip(defaults.chain(std::iter::repeat(""))) {
+                let flag = flag.trim_matches('`');
+                let (_, about) = help.split_once(&format!("{flag} ")).expect(flag);
+                let about = about.split(" --").next().unwrap();
+                let said = format!("[default: {default}");
+                let plain = matches!(default, "" | "off");
+                assert!(plain || about.contains(&said), "{flag}: {default:?} is not in {about}");
+                told += 1;
+            }
+        }
+        assert!(told >= 12, "only {told} flags are told by README.md");
+    }
 }
