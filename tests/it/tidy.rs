@@ -256,41 +256,49 @@ fn the_format_document_tells_the_numbers_of_the_code() {
             continue;
         }
         let value = value.split_whitespace().next().unwrap_or_default();
-        let said = code
-            .split(&format!("const {name}: "))
-            .nth(1)
-            .and_then(|rest| rest.split_once(" = "))
-            .and_then(|(_, rest)| rest.split(';').next())
-            .map(|written| written.trim().to_owned());
-        let Some(said) = said else {
+        let Some(said) = written(&code, name) else {
             panic!("FORMAT.md names {name}, which the code does not have")
         };
-        assert_eq!(number(&said), number(value), "{name}: code {said}, FORMAT.md {value}");
+        assert_eq!(
+            number(&code, said),
+            number("", value),
+            "{name}: code {said}, FORMAT.md {value}"
+        );
         checked += 1;
     }
     assert!(checked >= 20, "only {checked} constants are told by FORMAT.md");
 }
 
-/// Plain, hexadecimal and shifted integers, byte strings as they stand, products.
-fn number(text: &str) -> String {
-    // The bytes of a magic, whether they are written as an array or a reference.
+/// What the code says a constant is.
+fn written<'a>(code: &'a str, name: &str) -> Option<&'a str> {
+    let (_, declaration) = code.split_once(&format!("const {name}: "))?;
+    let (_, value) = declaration.split_once(" = ")?;
+    Some(value.split(';').next()?.trim())
+}
+
+/// Integers, their sums, products and shifts, constants by name; the bytes of a magic as they stand.
+fn number(code: &str, text: &str) -> String {
     if let Some((_, magic)) = text.split_once('"') {
         return magic.trim_end_matches('"').to_owned();
     }
     let text = text.trim_start_matches("Self(").trim_end_matches(')');
-    let plain = text.replace('_', "").replace("u64", "").replace("u32", "").replace("usize", "");
-    let term = |t: &str| -> Option<u128> {
-        let t = t.trim();
-        match t.strip_prefix("0x") {
-            Some(hex) => u128::from_str_radix(hex, 16).ok(),
-            None => t.parse().ok(),
-        }
-    };
-    if let Some((a, b)) = plain.split_once("<<")
-        && let (Some(a), Some(b)) = (term(a), term(b))
-    {
-        return (a << b).to_string();
+    value(code, text).map_or(text.to_owned(), |n| n.to_string())
+}
+
+fn value(code: &str, text: &str) -> Option<u128> {
+    let text = text.trim();
+    if let Some((a, b)) = text.split_once(" + ") {
+        return Some(value(code, a)? + value(code, b)?);
     }
-    let product: Option<u128> = plain.split('*').map(term).product();
-    product.map_or(plain.trim().to_owned(), |n| n.to_string())
+    if let Some((a, b)) = text.split_once(" << ") {
+        return Some(value(code, a)? << value(code, b)?);
+    }
+    if let Some((a, b)) = text.split_once(" * ") {
+        return Some(value(code, a)? * value(code, b)?);
+    }
+    let plain = text.replace('_', "");
+    match plain.strip_prefix("0x") {
+        Some(hex) => u128::from_str_radix(hex, 16).ok(),
+        None => plain.parse().ok().or_else(|| value(code, written(code, text)?)),
+    }
 }

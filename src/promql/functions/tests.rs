@@ -1,3 +1,4 @@
+//! Functions against known answers, a real Prometheus's among them, and laws over random ones.
 #![allow(clippy::unwrap_used, clippy::float_cmp, clippy::unreadable_literal, reason = "tests")]
 
 use nines_storage::model::{Counts, ResetHint};

@@ -1,3 +1,4 @@
+//! The codec over random histograms, the reasons of refusal, buckets against those of a Prometheus.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::collection::vec;

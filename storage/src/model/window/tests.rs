@@ -1,3 +1,4 @@
+//! Summaries against a fold over the samples, and their merging.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "tests")]
 
 use proptest::prelude::*;
