@@ -3,6 +3,8 @@
 //! The tree keeps what was written (grouping, modifiers, durations) so that it can be printed back;
 //! what a node *means* is decided in `eval`.
 
+use std::borrow::Cow;
+
 use nines_storage::model::Matcher;
 
 /// A half-open range of bytes in the query text.
@@ -66,7 +68,7 @@ pub enum ExprKind {
     /// A number; durations outside brackets count as seconds.
     Number(NumberLiteral),
     /// A text, unquoted.
-    String(String),
+    String(Text),
     /// `name{matchers}` with modifiers.
     VectorSelector(VectorSelector),
     /// A vector selector with a range.
@@ -83,6 +85,45 @@ pub enum ExprKind {
     Unary(Box<Unary>),
     /// `(expr)`.
     Paren(Box<Expr>),
+}
+
+/// The content of a string literal. Its escapes can spell bytes that are not UTF-8, which no label holds;
+/// what such a text is good for is decided where it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Vec<u8>);
+
+impl Text {
+    /// The text of these bytes.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they are.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text, if it is UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The text with a replacement character for every byte that is not UTF-8, as Go's JSON writes it.
+    #[must_use]
+    pub fn to_lossy(&self) -> Cow<'_, str> {
+        if let Some(text) = self.as_str() {
+            return Cow::Borrowed(text);
+        }
+        let mut text = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        }
+        Cow::Owned(text)
+    }
 }
 
 /// A number as it was written.

@@ -4,10 +4,11 @@ use nines_storage::model::{
     Counts, Histogram, Labels, LabelsBuilder, METRIC_NAME, MatchOp, is_stale, stale_nan,
 };
 
-use super::ast::{Span, ValueType};
+use super::ast::{Span, Text, ValueType};
 use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Sink, merge_equal, wrong_arguments};
-use super::functions::{self, EngineFn, Eval, Function, Note};
+use super::functions::labels::{LabelReplace, is_valid_name};
+use super::functions::{EngineFn, Eval, Function, Note};
 use super::plan::{Kind, Node, seconds};
 use super::row::{Row, is_absent};
 use super::selector::Pick;
@@ -261,16 +262,16 @@ impl Evaluator<'_> {
     fn label_replace_rows(&self, steps: Steps, args: &[Node], sink: &mut Sink<'_>) -> Result<()> {
         let (dst, replacement) = (self.text(args.get(1))?, self.text(args.get(2))?);
         let (src, pattern) = (self.text(args.get(3))?, self.text(args.get(4))?);
-        let Ok(rule) = functions::labels::LabelReplace::new(pattern, replacement) else {
+        let compile = |pattern| LabelReplace::new(pattern, &replacement.to_lossy()).ok();
+        let Some(rule) = pattern.as_str().and_then(compile) else {
             return Err(QueryError::execution(format!(
-                "invalid regular expression in label_replace(): {pattern}"
+                "invalid regular expression in label_replace(): {}",
+                pattern.to_lossy()
             )));
         };
-        if !functions::labels::is_valid_name(dst) {
-            return Err(QueryError::execution(format!(
-                "invalid destination label name in label_replace(): {dst}"
-            )));
-        }
+        let dst = label_name(dst, "destination", "label_replace")?;
+        // No series has a label whose name is not UTF-8.
+        let src = src.as_str().unwrap_or_default();
         self.relabeled_rows(steps, args, sink, &|labels| {
             let value = rule.apply(labels.get(src))?;
             let mut builder = LabelsBuilder::new(labels);
@@ -279,26 +280,16 @@ impl Evaluator<'_> {
     }
 
     fn label_join_rows(&self, steps: Steps, args: &[Node], sink: &mut Sink<'_>) -> Result<()> {
-        let (dst, separator) = (self.text(args.get(1))?, self.text(args.get(2))?);
+        let separator = self.text(args.get(2))?.to_lossy();
         let mut sources = Vec::new();
         for arg in args.iter().skip(3) {
-            let source = self.text(Some(arg))?;
-            if !functions::labels::is_valid_name(source) {
-                return Err(QueryError::execution(format!(
-                    "invalid source label name in label_join(): {source}"
-                )));
-            }
-            sources.push(source);
+            sources.push(label_name(self.text(Some(arg))?, "source", "label_join")?);
         }
-        if !functions::labels::is_valid_name(dst) {
-            return Err(QueryError::execution(format!(
-                "invalid destination label name in label_join(): {dst}"
-            )));
-        }
+        let dst = label_name(self.text(args.get(1))?, "destination", "label_join")?;
         self.relabeled_rows(steps, args, sink, &|labels| {
             let values: Vec<&str> = sources.iter().map(|source| labels.get(source)).collect();
             let mut builder = LabelsBuilder::new(labels);
-            Some((builder.set(dst, &values.join(separator)).build(), dst == METRIC_NAME))
+            Some((builder.set(dst, &values.join(&separator)).build(), dst == METRIC_NAME))
         })
     }
 
@@ -349,8 +340,11 @@ impl Evaluator<'_> {
         if by_value {
             rows.list.sort_by(|a, b| super::order::values(first(a), first(b), descending));
         } else {
-            let names =
-                args.iter().skip(1).map(|arg| self.text(Some(arg))).collect::<Result<Vec<_>>>()?;
+            let names = args
+                .iter()
+                .skip(1)
+                .map(|arg| Ok(self.text(Some(arg))?.as_str().unwrap_or_default()))
+                .collect::<Result<Vec<_>>>()?;
             rows.list.sort_by(|a, b| {
                 let order = super::order::labels(&a.labels, &b.labels, &names);
                 if descending { order.reverse() } else { order }
@@ -373,6 +367,14 @@ fn observations(histogram: &Histogram) -> f64 {
 
 fn first(row: &Row) -> f64 {
     row.values.first().copied().unwrap_or(f64::NAN)
+}
+
+/// A string argument that names a label.
+fn label_name<'t>(text: &'t Text, role: &str, function: &str) -> Result<&'t str> {
+    text.as_str().filter(|name| is_valid_name(name)).ok_or_else(|| {
+        let name = text.to_lossy();
+        QueryError::execution(format!("invalid {role} label name in {function}(): {name}"))
+    })
 }
 
 /// Labels of the series that `absent` makes up: what the selector's equality matchers demand. A name with

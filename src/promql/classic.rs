@@ -68,7 +68,7 @@ impl Evaluator<'_> {
                 }
             }
             EngineFn::HistogramQuantiles => {
-                let label = self.text(args.get(1))?;
+                let label = &self.text(args.get(1))?.to_lossy();
                 for column in columns {
                     out.append(&mut self.labeled_quantiles(
                         steps,

@@ -11,6 +11,7 @@ use super::annotations::Annotations;
 use super::ast::{EdgeMode, Expr, ValueType};
 use super::error::{QueryError, Result};
 use super::eval::{Account, Evaluator, Hold, settle_names};
+use super::parser::value_type;
 use super::plan::{self, Context, Kind, Node};
 use super::row::{Row, is_absent, without_metadata};
 use super::steps::Steps;
@@ -100,7 +101,7 @@ impl Engine {
             }
             ValueType::String => Value::String {
                 ts_ms: time_ms,
-                value: evaluator.text(Some(unwrapped(&node)))?.to_owned(),
+                value: evaluator.text(Some(unwrapped(&node)))?.to_lossy().into_owned(),
             },
             ValueType::Vector => {
                 let rows = evaluator.collect(steps, &node)?;
@@ -139,13 +140,14 @@ impl Engine {
         budget: &Budget,
     ) -> Result<QueryResult> {
         let mut running = Running::new(budget);
-        let node = plan::plan(expr, self.context(start_ms, end_ms, step_ms))?;
-        if !matches!(node.ty, ValueType::Vector | ValueType::Scalar) {
+        let ty = value_type(expr);
+        if !matches!(ty, ValueType::Vector | ValueType::Scalar) {
             return Err(QueryError::Invalid(format!(
                 "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
-                node.ty.documented()
+                ty.documented()
             )));
         }
+        let node = plan::plan(expr, self.context(start_ms, end_ms, step_ms))?;
         running.prepare_s = running.began.elapsed().as_secs_f64();
         let steps = Steps::range(start_ms, end_ms, step_ms);
         let evaluator = self.evaluator(data, options, step_ms, &running);

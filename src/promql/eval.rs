@@ -15,7 +15,7 @@ use nines_storage::model::is_stale;
 use nines_storage::query::{Budget, Queryable};
 
 use super::annotations::Annotations;
-use super::ast::{Span, ValueType};
+use super::ast::{Span, Text, ValueType};
 use super::error::{QueryError, Result};
 use super::functions::{EngineFn, Eval, Function, Note, Notes};
 use super::plan::{Kind, Node, seconds};
@@ -266,7 +266,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The text of a string argument.
-    pub(super) fn text<'n>(&self, node: Option<&'n Node>) -> Result<&'n str> {
+    pub(super) fn text<'n>(&self, node: Option<&'n Node>) -> Result<&'n Text> {
         match node.map(|node| &node.kind) {
             Some(Kind::Text(text)) => Ok(text),
             _ => Err(QueryError::execution("expected a string")),

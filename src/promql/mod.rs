@@ -42,7 +42,9 @@ mod workers;
 pub use engine::{Engine, EngineOptions, QueryOptions};
 pub use error::QueryError;
 pub use parse_error::ParseError;
-pub use parser::{DEPTH_MAX, NODES_MAX, QUERY_BYTES_MAX, parse, parse_selector, value_type};
+pub use parser::{
+    DEPTH_MAX, NODES_MAX, QUERY_BYTES_MAX, REGEXES_MAX, parse, parse_selector, value_type,
+};
 pub use pretty::pretty;
 pub use tree_json::tree_json;
 pub use value::{MatrixSeries, QueryResult, QueryStats, SampleValue, Value, VectorSample};

@@ -68,18 +68,6 @@ pub(crate) fn format_decimal(value: f64) -> String {
     }
 }
 
-/// As Go's `%v`: like [`format_decimal`], with an exponent for the very large and the very small.
-pub(crate) fn format_general(value: f64) -> String {
-    let magnitude = value.abs();
-    if !value.is_finite() || value == 0.0 || (1e-4..1e21).contains(&magnitude) {
-        return format_decimal(value);
-    }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,9 +110,5 @@ mod tests {
         assert_eq!(format_decimal(0.1), "0.1");
         assert_eq!(format_decimal(f64::INFINITY), "+Inf");
         assert_eq!(format_decimal(f64::NEG_INFINITY), "-Inf");
-        assert_eq!(format_general(1e21), "1e+21");
-        assert_eq!(format_general(1.5e-7), "1.5e-07");
-        assert_eq!(format_general(1e20), "100000000000000000000");
-        assert_eq!(format_general(0.0001), "0.0001");
     }
 }

@@ -7,7 +7,7 @@ use nines_storage::model::Matcher;
 use super::ast;
 use super::ast::{
     AggregateOp, AtModifier, BinaryOp, DurationExpr, DurationNode, EdgeMode, Expr, ExprKind, Span,
-    ValueType, VectorMatching, VectorSelector,
+    Text, ValueType, VectorMatching, VectorSelector,
 };
 use super::error::{QueryError, Result};
 use super::functions::{self, EngineFn, Eval, Function};
@@ -30,7 +30,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Kind {
     Number(f64),
-    Text(String),
+    Text(Text),
     /// An instant selector, or a range selector when the type is a matrix.
     Selector(Selector),
     Subquery(Box<Subquery>),

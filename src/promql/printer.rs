@@ -4,20 +4,21 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use nines_storage::model::{METRIC_NAME, MatchOp, Matcher};
 
+use super::annotations::go_float;
 use super::ast::{
     Aggregate, AtModifier, Binary, Cardinality, DurationExpr, DurationNode, EdgeMode, Expr,
     ExprKind, MatrixSelector, NumberLiteral, Subquery, TimeShift, Unary, VectorMatching,
     VectorSelector,
 };
 use super::duration::{format_duration_ms, millis};
-use super::number::{format_decimal, format_general};
-use super::quote::quote;
+use super::number::format_decimal;
+use super::quote::{quote, quote_bytes};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Number(number) => number.fmt(f),
-            ExprKind::String(text) => f.write_str(&quote(text)),
+            ExprKind::String(text) => f.write_str(&quote_bytes(text.as_bytes())),
             ExprKind::VectorSelector(selector) => selector.fmt(f),
             ExprKind::MatrixSelector(matrix) => matrix.fmt(f),
             ExprKind::Subquery(subquery) => {
@@ -94,13 +95,13 @@ fn write_matching(f: &mut dyn Write, matching: &VectorMatching) -> fmt::Result {
         f.write_char(')')?;
     }
     match (matching.fill_left, matching.fill_right) {
-        (Some(left), Some(right)) if left == right => write!(f, " fill ({})", format_general(left)),
+        (Some(left), Some(right)) if left == right => write!(f, " fill ({})", go_float(left)),
         (left, right) => {
             if let Some(value) = left {
-                write!(f, " fill_left ({})", format_general(value))?;
+                write!(f, " fill_left ({})", go_float(value))?;
             }
             if let Some(value) = right {
-                write!(f, " fill_right ({})", format_general(value))?;
+                write!(f, " fill_right ({})", go_float(value))?;
             }
             Ok(())
         }

@@ -2,10 +2,20 @@
 
 /// `text` in double quotes.
 pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+    quote_bytes(text.as_bytes())
+}
+
+/// Bytes in double quotes; those that are not UTF-8 show as `\xff`.
+pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
-    for c in text.chars() {
-        push_escaped(&mut out, c, '"');
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            push_escaped(&mut out, c, '"');
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
     }
     out.push('"');
     out
@@ -65,27 +75,18 @@ fn is_printable(c: char) -> bool {
     buffer.escape_debug().nth(1) == Some(c)
 }
 
-/// The text that a literal stands for; `None` when it is malformed.
-pub(crate) fn unquote(literal: &str) -> Option<Unquoted> {
+/// The bytes that a literal stands for, which escapes may make other than UTF-8; `None` when it is malformed.
+pub(crate) fn unquote(literal: &str) -> Option<Vec<u8>> {
     let quote = literal.chars().next()?;
     let inner = literal.strip_prefix(quote)?.strip_suffix(quote)?;
     match quote {
-        '`' => (!inner.contains('`')).then(|| Unquoted::Text(inner.to_owned())),
+        '`' => (!inner.contains('`')).then(|| inner.as_bytes().to_vec()),
         '"' | '\'' => unescape(inner, quote),
         _ => None,
     }
 }
 
-/// What a literal stands for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unquoted {
-    /// A text.
-    Text(String),
-    /// Bytes that are not UTF-8.
-    NotUtf8,
-}
-
-fn unescape(inner: &str, quote: char) -> Option<Unquoted> {
+fn unescape(inner: &str, quote: char) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.chars();
     while let Some(c) = rest.next() {
@@ -98,7 +99,7 @@ fn unescape(inner: &str, quote: char) -> Option<Unquoted> {
             push_char(&mut bytes, c);
         }
     }
-    Some(String::from_utf8(bytes).map_or(Unquoted::NotUtf8, Unquoted::Text))
+    Some(bytes)
 }
 
 fn push_escape(bytes: &mut Vec<u8>, rest: &mut std::str::Chars<'_>, quote: char) -> Option<()> {
@@ -154,8 +155,8 @@ mod tests {
 
     #[test]
     fn unquotes_every_escape() {
-        let text = |literal: &str| match unquote(literal) {
-            Some(Unquoted::Text(text)) => text,
+        let text = |literal: &str| match unquote(literal).map(String::from_utf8) {
+            Some(Ok(text)) => text,
             other => panic!("{literal}: {other:?}"),
         };
         assert_eq!(text(r#""\a\b\f\n\r\t\v\\\"'""#), "\x07\x08\x0c\n\r\t\x0b\\\"'");
@@ -181,6 +182,11 @@ mod tests {
         ] {
             assert_eq!(unquote(literal), None, "{literal}");
         }
-        assert_eq!(unquote(r#""\xff""#), Some(Unquoted::NotUtf8));
+    }
+
+    #[test]
+    fn escapes_may_spell_any_bytes() {
+        assert_eq!(unquote(r#""a\xff\xe2\x82""#), Some(b"a\xff\xe2\x82".to_vec()));
+        assert_eq!(quote_bytes(b"a\xff\xe2\x82\xc3\xa4\n"), r#""a\xff\xe2\x82ä\n""#);
     }
 }

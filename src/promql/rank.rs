@@ -14,7 +14,7 @@ use super::functions::labels::is_valid_name;
 use super::functions::{Note, quantile};
 use super::number::format_decimal;
 use super::plan::{Aggregate, Node};
-use super::quote::quote;
+use super::quote::quote_bytes;
 use super::row::{Row, Selection};
 use super::steps::Steps;
 
@@ -272,10 +272,11 @@ impl<'a> Evaluator<'a> {
         aggregate: &Aggregate,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let label = self.text(aggregate.param.as_ref())?;
-        if !is_valid_name(label) {
-            return Err(QueryError::execution(format!("invalid label name {}", quote(label))));
-        }
+        let text = self.text(aggregate.param.as_ref())?;
+        let Some(label) = text.as_str().filter(|name| is_valid_name(name)) else {
+            let name = quote_bytes(text.as_bytes());
+            return Err(QueryError::execution(format!("invalid label name {name}")));
+        };
         let mut names = aggregate.grouping.clone();
         if !aggregate.without {
             names.push(label.to_owned());

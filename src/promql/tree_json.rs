@@ -18,7 +18,7 @@ pub fn tree_json(expr: &Expr) -> Value {
         ExprKind::Number(number) => {
             json!({"type": "numberLiteral", "val": format_decimal(number.value)})
         }
-        ExprKind::String(text) => json!({"type": "stringLiteral", "val": text}),
+        ExprKind::String(text) => json!({"type": "stringLiteral", "val": text.to_lossy()}),
         ExprKind::VectorSelector(selector) => {
             let mut object = selector_json(selector);
             object["type"] = "vectorSelector".into();

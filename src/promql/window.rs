@@ -112,7 +112,9 @@ impl<'a> Evaluator<'a> {
         for arg in args.iter().filter(|arg| arg.ty == ValueType::Scalar) {
             params.push(self.scalar(steps, arg)?);
         }
-        let span = args.first().map_or(matrix.span, |arg| arg.span);
+        // Prometheus puts the windows of a subquery into a selector that stands nowhere.
+        let span_of = |arg: &Node| if is_subquery(arg) { Span::default() } else { arg.span };
+        let span = span_of(args.first().unwrap_or(matrix));
         let call = WindowCall { function, span, range, edges, params };
         let evaluate = |labels: &Labels, drop_name: bool, work: &mut Work, row: &mut Row| {
             row.reset(labels, steps.n);
@@ -296,6 +298,14 @@ impl<'a> Evaluator<'a> {
     pub(super) fn check_steps(&self, steps: Steps) -> Result<()> {
         let mut hold = self.hold();
         hold.add(steps.n, steps.n.saturating_mul(8))
+    }
+}
+
+fn is_subquery(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Subquery(_) => true,
+        Kind::Invariant(inner) => is_subquery(inner),
+        _ => false,
     }
 }
 

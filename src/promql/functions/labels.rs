@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use nines_storage::model::Matcher;
 use regex::{Captures, Regex};
 
 /// Whether `name` may be a label name: any text but the empty one (UTF-8 names).
@@ -29,11 +30,8 @@ impl LabelReplace {
     ///
     /// # Errors
     /// The regex is not one.
-    pub fn new(regex: &str, replacement: &str) -> Result<Self, regex::Error> {
-        Ok(Self {
-            regex: Regex::new(&format!("^(?s:{regex})$"))?,
-            template: parse_template(replacement),
-        })
+    pub fn new(regex: &str, replacement: &str) -> nines_storage::Result<Self> {
+        Ok(Self { regex: Matcher::compile(regex)?, template: parse_template(replacement) })
     }
 
     /// The new value for a source value; `None` when the regex does not match all of it.

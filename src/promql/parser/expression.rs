@@ -7,7 +7,7 @@ use super::super::ast::{
 use super::super::duration::{parse_duration_ms, seconds};
 use super::super::functions;
 use super::super::number::parse_number;
-use super::super::quote::quote;
+use super::super::quote::{quote, quote_bytes};
 use super::super::token::{Token, TokenKind};
 use super::{
     AGGREGATION, GROUPING, GROUPING_END, GROUPING_LABEL, ParseError, Parsed, Parser, cover,
@@ -124,7 +124,7 @@ impl Parser<'_> {
             }
             TokenKind::String => {
                 self.take()?;
-                let text = self.unquoted(token)?;
+                let text = self.literal(token)?;
                 self.node(ExprKind::String(text), token.span, 1)
             }
             TokenKind::LeftParen => {
@@ -193,6 +193,9 @@ impl Parser<'_> {
             let message = format!("unknown function with name {}", quote(self.token_text(name)));
             return Err(ParseError::new(name.span, message));
         };
+        if function.name == "label_replace" {
+            self.count_regex(name.span)?;
+        }
         let depth = deepest(&args) + 1;
         let args = args.into_iter().map(|arg| arg.expr).collect();
         self.node(
@@ -289,15 +292,20 @@ impl Parser<'_> {
     fn grouping_label(&mut self) -> Result<String, ParseError> {
         let token = self.peek()?;
         let label = match token.kind {
-            TokenKind::String => self.unquoted(token)?,
+            TokenKind::String => self.quoted_grouping_label(token)?,
             kind if kind.is_label_name() => self.token_text(token).to_owned(),
             _ => return Err(self.unexpected_at(token, GROUPING_LABEL)),
         };
         self.take()?;
-        if label.is_empty() {
-            return Err(ParseError::new(token.span, "invalid label name for grouping: \"\""));
-        }
         Ok(label)
+    }
+
+    fn quoted_grouping_label(&self, token: Token) -> Result<String, ParseError> {
+        let text = self.literal(token)?;
+        text.as_str().filter(|name| !name.is_empty()).map(str::to_owned).ok_or_else(|| {
+            let name = quote_bytes(text.as_bytes());
+            ParseError::new(token.span, format!("invalid label name for grouping: {name}"))
+        })
     }
 
     fn binary_modifiers(&mut self) -> Result<BinaryModifiers, ParseError> {

@@ -4,7 +4,7 @@
 //! found is the one reported, found in the same order as there: the next token is only asked for when the
 //! decision needs it. Types are checked when the whole text has been read ([`types`]).
 //!
-//! Limits: [`QUERY_BYTES_MAX`], [`DEPTH_MAX`], [`NODES_MAX`]. A tree is never deeper than [`DEPTH_MAX`]
+//! Limits: [`QUERY_BYTES_MAX`], [`DEPTH_MAX`], [`NODES_MAX`], [`REGEXES_MAX`]. A tree is never deeper than [`DEPTH_MAX`]
 //! (chains such as `1 + 1 + ...` count one level per operator), so recursion over it is safe. Time is linear
 //! in the length of the text.
 
@@ -18,10 +18,10 @@ mod tests;
 
 use nines_storage::model::Matcher;
 
-use super::ast::{DurationNode, Expr, ExprKind, Span};
+use super::ast::{DurationNode, Expr, ExprKind, Span, Text};
 use super::lexer::Lexer;
 use super::parse_error::ParseError;
-use super::quote::{Unquoted, quote, unquote};
+use super::quote::{quote, unquote};
 use super::token::{Token, TokenKind};
 
 pub use types::value_type;
@@ -34,6 +34,10 @@ pub const DEPTH_MAX: usize = 256;
 
 /// How many expressions and parts of duration expressions a query may have.
 pub const NODES_MAX: usize = 10_000;
+
+/// How many regular expressions a query may have, those of `label_replace` included: compiling one can take
+/// milliseconds.
+pub const REGEXES_MAX: usize = 250;
 
 /// Reads and checks a query.
 ///
@@ -122,6 +126,7 @@ struct Parser<'a> {
     /// Calls of the parser upon itself that have not returned.
     nesting: usize,
     nodes: usize,
+    regexes: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -140,6 +145,7 @@ impl<'a> Parser<'a> {
             place: TOP,
             nesting: 0,
             nodes: 0,
+            regexes: 0,
         })
     }
 
@@ -233,18 +239,35 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn unquoted(&self, token: Token) -> Result<String, ParseError> {
+    /// The content of a string literal.
+    fn literal(&self, token: Token) -> Result<Text, ParseError> {
         let literal = self.token_text(token);
-        let cause = match unquote(literal) {
-            Some(Unquoted::Text(text)) => return Ok(text),
-            Some(Unquoted::NotUtf8) => "invalid UTF-8",
-            None => "invalid syntax",
-        };
-        Err(ParseError::new(
-            token.span,
-            format!("error unquoting string {}: {cause}", quote(literal)),
-        ))
+        let cause = "invalid syntax";
+        unquote(literal).map(Text::new).ok_or_else(|| unquoting(token.span, literal, cause))
     }
+
+    /// The content of a string literal that is matched against labels, which are UTF-8.
+    fn unquoted(&self, token: Token) -> Result<String, ParseError> {
+        let text = self.literal(token)?;
+        let literal = self.token_text(token);
+        text.as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| unquoting(token.span, literal, "invalid UTF-8"))
+    }
+
+    /// Counts a regular expression that is about to be compiled.
+    fn count_regex(&mut self, span: Span) -> Result<(), ParseError> {
+        self.regexes += 1;
+        if self.regexes > REGEXES_MAX {
+            let message = format!("query has more than {REGEXES_MAX} regular expressions");
+            return Err(ParseError::new(span, message));
+        }
+        Ok(())
+    }
+}
+
+fn unquoting(span: Span, literal: &str, cause: &str) -> ParseError {
+    ParseError::new(span, format!("error unquoting string {}: {cause}", quote(literal)))
 }
 
 fn check_depth(depth: usize, span: Span) -> Result<(), ParseError> {

@@ -114,7 +114,7 @@ fn numbers_have_their_values() {
 #[test]
 fn strings_are_unquoted() {
     for text in [r#""a\"\u00e4\x41""#, r#"'a"\u00e4\101'"#, "`a\"äA`"] {
-        assert_eq!(tree(text).kind, ExprKind::String("a\"äA".to_owned()));
+        assert_eq!(tree(text).kind, ExprKind::String(Text::new("a\"äA".into())));
     }
 }
 
@@ -456,6 +456,52 @@ fn types_are_known() {
         ("1 > bool x", ValueType::Vector),
     ] {
         assert_eq!(value_type(&tree(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn regular_expressions_are_counted() {
+    let with = |regexes: usize, matcher: &str| format!("up{{{}}}", matcher.repeat(regexes));
+    assert!(parse(&with(REGEXES_MAX, "a=~'b',")).is_ok());
+    assert!(parse(&with(REGEXES_MAX + 1, "a='b',")).is_ok());
+    for matcher in ["a=~'b',", "a!~'b',"] {
+        let message = error(&with(REGEXES_MAX + 1, matcher));
+        assert!(message.ends_with("query has more than 250 regular expressions"), "{message}");
+    }
+    let relabeled = "label_replace(up, 'a', '', 'b', '.*') or ";
+    let message = error(&(relabeled.repeat(REGEXES_MAX + 1) + "up"));
+    assert!(message.ends_with("query has more than 250 regular expressions"), "{message}");
+}
+
+#[test]
+fn texts_may_be_any_bytes() {
+    let expr = tree(r#""a\xff\xe2\x82""#);
+    assert_eq!(expr.kind, ExprKind::String(Text::new(b"a\xff\xe2\x82".to_vec())));
+    assert_eq!(expr.to_string(), r#""a\xff\xe2\x82""#);
+    assert_eq!(tree_json(&expr)["val"], "a\u{fffd}\u{fffd}\u{fffd}");
+    assert_eq!(
+        error(r#"sum by ("\xff") (up)"#),
+        r#"1:9: parse error: invalid label name for grouping: "\xff""#
+    );
+    assert!(error(r#"up{a="\xff"}"#).ends_with("invalid UTF-8"));
+}
+
+#[test]
+fn fill_values_print_as_in_go() {
+    for (value, shown) in [
+        ("1000000", "1e+06"),
+        ("123456789.5", "1.234567895e+08"),
+        ("999999", "999999"),
+        ("0.0001", "0.0001"),
+        ("0.00001", "1e-05"),
+        ("1e21", "1e+21"),
+        ("-0", "-0"),
+        ("1m", "60"),
+        ("Inf", "+Inf"),
+        ("NaN", "NaN"),
+    ] {
+        let text = tree(&format!("a + fill_left({value}) b")).to_string();
+        assert_eq!(text, format!("a + fill_left ({shown}) b"));
     }
 }
 
