@@ -83,7 +83,7 @@ fn round_trip(mut all: Vec<(u32, Samples)>) {
     });
     let bytes = write(&all);
     if all.is_empty() {
-        assert_eq!(bytes, []);
+        assert!(bytes.is_empty());
         return;
     }
     let page = Page::open(&bytes, true).expect("what was written opens");
