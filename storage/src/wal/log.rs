@@ -221,8 +221,15 @@ impl Wal {
         if options.segment_bytes <= (FILE_HEADER_BYTES + RECORD_HEADER_BYTES) as u64 {
             return Err(Error::Invalid { what: "a log segment must hold a record".to_owned() });
         }
+        let existed = disk.exists(dir)?;
         create_dir_durable(disk.as_ref(), dir)?;
         let mut replayed = read_log(disk.as_ref(), dir, visit, progress)?;
+        if existed && replayed.files.segments.is_empty() {
+            replayed.recovery.missing.get_or_insert_with(|| dir.to_owned());
+        }
+        if let Some(path) = &replayed.recovery.missing {
+            tracing::error!(path = %path.display(), "log segments were deleted: what they held is lost, unless the start before was cut off");
+        }
         copy_damaged(disk.as_ref(), dir, &mut replayed.recovery.damage);
         let recovery = replayed.recovery.clone();
         let settled = settle(disk.as_ref(), dir, &mut replayed);
@@ -588,6 +595,9 @@ fn state_of(disk: &dyn Disk, dir: &Path, replayed: &Replayed) -> State {
         marked: false,
         segments: segments.collect(),
         checkpoint: recovery.checkpoint.filter(|_| replayed.checkpoint_complete),
-        stats: WalStats { corruptions: recovery.damage.len() as u64, ..WalStats::default() },
+        stats: WalStats {
+            corruptions: recovery.damage.len() as u64 + u64::from(recovery.missing.is_some()),
+            ..WalStats::default()
+        },
     }
 }

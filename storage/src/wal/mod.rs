@@ -150,6 +150,9 @@ pub struct Recovery {
     pub torn: Option<Corruption>,
     /// Damage found; the log went on behind it.
     pub damage: Vec<Damage>,
+    /// A segment that must have been here and is gone with all that it held: the one that the newest
+    /// checkpoint leads to, or any at all.
+    pub missing: Option<PathBuf>,
 }
 
 /// Counters and gauges of a log.

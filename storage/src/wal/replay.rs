@@ -161,7 +161,10 @@ pub(super) fn read_log(
         stream.file_done(bytes, progress);
     }
     stream.end();
-    let Stream { recovery, unproven, blank, .. } = stream;
+    let Stream { mut recovery, unproven, blank, .. } = stream;
+    // The segment is there before the checkpoint is written.
+    let behind = files.checkpoints.last().filter(|number| !files.segments.contains(number));
+    recovery.missing = behind.map(|number| segment_path(dir, *number));
     let checkpoint_complete = choice.complete;
     Ok(Replayed { recovery, files, firsts, checkpoint_complete, unproven, blank })
 }

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod crash;
 mod faults;
+mod missing;
 mod threads;
 mod torn;
 
