@@ -128,6 +128,12 @@ impl Db {
         self.head.series_key(raw_labels)
     }
 
+    /// Refuses series that are not in memory yet, or takes them again. While they are refused the head is
+    /// flushed early, so that at least its samples leave the memory.
+    pub fn close_to_series(&self, closed: bool) {
+        self.head.closed_to_series.store(closed, Ordering::Relaxed);
+    }
+
     fn snapshot(&self) -> Arc<BlockSet> {
         Arc::clone(&self.blocks.read())
     }
@@ -148,9 +154,11 @@ impl Db {
         hints: &SelectHints,
         budget: &Budget,
     ) -> Result<Selection> {
-        let head = self
-            .head
-            .select(matchers, range, hints.labels_only, &|n| budget.check_series(n as u64))?;
+        let mut memory = budget.reserve(0)?;
+        let head = self.head.select(matchers, range, hints.labels_only, &mut |series, bytes| {
+            budget.check_series(series)?;
+            memory.add(bytes)
+        })?;
         let set = self.snapshot();
         let blocks = set.blocks.iter().filter(|b| b.range().overlaps(&range)).cloned().collect();
         let missing = set
@@ -165,7 +173,7 @@ impl Db {
             })
             .collect();
         let dropped = Arc::clone(&self.dropped);
-        Selection::new(head, blocks, matchers, range, budget, missing, dropped)
+        Selection::new((head, memory), blocks, matchers, range, budget, missing, dropped)
     }
 
     /// The label sets that satisfy any of `sets` (each one all of its matchers) and may have samples
@@ -220,8 +228,8 @@ impl Db {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Vec<String>> {
-        let mut values = BTreeSet::new();
         if !sets.is_empty() {
+            let mut values = BTreeSet::new();
             for labels in self.series(sets, range, budget)? {
                 let value = labels.get(name);
                 if !value.is_empty() && !values.contains(value) {
@@ -230,14 +238,28 @@ impl Db {
             }
             return Ok(values.into_iter().collect());
         }
+        // What an index gives was sorted in a tree: for a moment it is held twice.
+        let mut memory = budget.reserve(0)?;
+        let mut values = Vec::new();
+        let mut unite = |mut found: Vec<String>| {
+            let bytes = |value: &String| 2 * (value.len() + 2 * size_of::<String>()) as u64;
+            memory.add(found.iter().map(bytes).sum())?;
+            if values.is_empty() {
+                values = found;
+            } else {
+                values.append(&mut found);
+                values.sort_unstable();
+                values.dedup();
+            }
+            budget.check()
+        };
         if self.head.bounds().is_some_and(|bounds| bounds.overlaps(&range)) {
-            values.extend(self.head.with_index(|index| index.label_values(name, None))?);
+            unite(self.head.with_index(|index| index.label_values(name, None))?)?;
         }
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
-            budget.check()?;
-            values.extend(unless_damaged(block, block.label_values(name, None))?);
+            unite(unless_damaged(block, block.label_values(name, None))?)?;
         }
-        Ok(values.into_iter().collect())
+        Ok(values)
     }
 
     /// What senders say about their metrics.

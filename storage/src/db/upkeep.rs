@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 use crate::head::FrozenTarget;
 use crate::model::TimeRange;
 
+/// Time between two flushes while memory is short.
+const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
 /// Most periods, and so blocks, that one flush writes.
 const FLUSH_PERIODS_MAX: usize = 64;
 /// Merges of one round of maintenance: rounds are short, so that flushes come in time.
@@ -79,6 +81,8 @@ impl Db {
         let last_flush_ms = *maintenance.last_flush_ms.get_or_insert(now_ms);
         let interval_ms =
             i64::try_from(self.options.flush_interval.as_millis()).unwrap_or(i64::MAX);
+        let pressed = self.head.closed_to_series.load(Ordering::Relaxed);
+        let interval_ms = if pressed { interval_ms.min(PRESSED_FLUSH_MS) } else { interval_ms };
         let truncated = self.truncate_log(maintenance);
         let wal = self.wal.stats();
         // A flush frees the log's disk space: it is due as well when the log cannot go on for want of it.

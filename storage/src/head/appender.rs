@@ -1,6 +1,7 @@
 //! A batch on its way into the head: find the series, collect the samples, judge, log, apply, wait.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::records::{self, LoggedSample, SampleEncoder};
 use super::series::Verdict;
@@ -118,9 +119,9 @@ impl<'a> Appender<'a> {
             }
         };
         let mut registry = head.registry.write();
-        if registry.index.get(labels).is_none()
-            && registry.places.len() as u64 >= head.options.series_max
-        {
+        let full = registry.places.len() as u64 >= head.options.series_max
+            || head.closed_to_series.load(Ordering::Relaxed);
+        if full && registry.index.get(labels).is_none() {
             return Err(RejectReason::SeriesLimit);
         }
         let Ok((ord, new)) = registry.index.insert(labels) else {

@@ -24,7 +24,7 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
@@ -128,8 +128,16 @@ pub(crate) struct Head {
     buffers: Mutex<Vec<Buffers>>,
     /// Times of the samples held: those set aside for a flush, and those since.
     bounds: Mutex<[Option<TimeRange>; 2]>,
+    /// Whether no series may be added for now, whatever the limit on their number says.
+    pub(crate) closed_to_series: AtomicBool,
     pub(crate) counters: HeadCounters,
 }
+
+/// Memory of one selected series apart from its labels: its places in three lists, and its view of a chunk.
+const SELECTED_BYTES: u64 = (size_of::<(Place, SeriesOrd)>()
+    + size_of::<(SeriesOrd, SeriesView)>()
+    + size_of::<HeadSelected>()
+    + 96) as u64;
 
 /// A series of the head as a query sees it.
 pub(crate) struct HeadSelected {
@@ -164,6 +172,7 @@ impl Head {
             metadata: Mutex::new(MetadataTable::default()),
             buffers: Mutex::new(Vec::new()),
             bounds: Mutex::new([None; 2]),
+            closed_to_series: AtomicBool::new(false),
             counters: HeadCounters::default(),
             options,
         }
@@ -230,21 +239,22 @@ impl Head {
     }
 
     /// The series that satisfy `matchers` and have samples inside `range`; with `labels_only` without them.
-    /// No lock is held for more than some series at a time, so that appends go on; in between `check` hears
-    /// how many were found and may end it.
+    /// No lock is held for more than some series at a time, so that appends go on; in between `charge` hears
+    /// of series and of bytes that are taken for them, and may end it.
     pub(crate) fn select(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         labels_only: bool,
-        check: &dyn Fn(usize) -> Result<()>,
+        charge: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Vec<HeadSelected>> {
         let mut wanted = self.places_of(|index| index.resolve(matchers))?;
+        charge(wanted.len() as u64, wanted.len() as u64 * SELECTED_BYTES)?;
         wanted.sort_unstable_by_key(|(place, _)| (place.shard(), place.local()));
         let mut found: Vec<(SeriesOrd, SeriesView)> = Vec::new();
         for run in wanted.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
             for some in run.chunks(SERIES_PER_LOCK) {
-                check(found.len())?;
+                charge(found.len() as u64, 0)?;
                 let Some((first, _)) = some.first() else { continue };
                 let mut shard = self.shard(*first).lock();
                 for (place, ord) in some {
@@ -259,12 +269,17 @@ impl Head {
         let mut selected = Vec::with_capacity(found.len());
         let mut found = found.into_iter().peekable();
         while found.peek().is_some() {
-            check(selected.len())?;
-            let registry = self.registry.read();
-            let some = found.by_ref().take(SERIES_PER_LOCK);
-            selected.extend(
-                some.map(|(ord, view)| HeadSelected { labels: registry.index.labels(ord), view }),
-            );
+            let mut label_bytes = 0;
+            {
+                let registry = self.registry.read();
+                let some = found.by_ref().take(SERIES_PER_LOCK);
+                selected.extend(some.map(|(ord, view)| {
+                    let labels = registry.index.labels(ord);
+                    label_bytes += labels.heap_bytes();
+                    HeadSelected { labels, view }
+                }));
+            }
+            charge(selected.len() as u64, label_bytes)?;
         }
         Ok(selected)
     }

@@ -84,6 +84,13 @@ impl Labels {
         self.iter().count()
     }
 
+    /// Bytes that the set takes on the heap, about.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        // Two counters before the bytes, and what the allocator adds and rounds up to.
+        self.0.len() as u64 + 32
+    }
+
     /// The set's bytes: equal for equal sets, usable as a key. Not ordered as [`Labels`] is.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

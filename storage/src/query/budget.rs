@@ -19,6 +19,90 @@ pub struct BudgetLimits {
     pub timeout: Duration,
 }
 
+/// Bytes that all running queries may hold together.
+#[derive(Debug)]
+pub struct MemoryPool {
+    bytes_max: u64,
+    bytes: AtomicU64,
+}
+
+impl MemoryPool {
+    /// A pool of `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { bytes_max, bytes: AtomicU64::new(0) })
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes held by one query, of its own and in the pool.
+#[derive(Debug)]
+struct Ledger {
+    bytes_max: u64,
+    bytes: AtomicU64,
+    pool: Arc<MemoryPool>,
+}
+
+impl Ledger {
+    fn hold(&self, n: u64) -> Result<()> {
+        let held = self.bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        let pooled = self.pool.bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        if held > self.bytes_max {
+            return Err(Error::Limit {
+                limit: "query.max_bytes",
+                what: "the query would hold too many bytes of memory",
+                max: self.bytes_max,
+            });
+        }
+        if pooled > self.pool.bytes_max {
+            return Err(Error::Limit {
+                limit: "query.max_total_bytes",
+                what: "the running queries together would hold too many bytes of memory",
+                max: self.pool.bytes_max,
+            });
+        }
+        Ok(())
+    }
+
+    fn release(&self, n: u64) {
+        self.bytes.fetch_sub(n, Ordering::Relaxed);
+        self.pool.bytes.fetch_sub(n, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let left = *self.bytes.get_mut();
+        self.pool.bytes.fetch_sub(left, Ordering::Relaxed);
+    }
+}
+
+/// Bytes charged to a query until this is dropped, which may be after the query has ended.
+#[derive(Debug)]
+pub struct Reservation {
+    ledger: Arc<Ledger>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Charges `n` bytes more.
+    pub fn add(&mut self, n: u64) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(n);
+        self.ledger.hold(n)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.ledger.release(self.bytes);
+    }
+}
+
 /// The account of one running query; shared by its threads.
 #[derive(Debug)]
 pub struct Budget {
@@ -27,13 +111,19 @@ pub struct Budget {
     canceled: Arc<AtomicBool>,
     samples: AtomicU64,
     samples_read: AtomicU64,
-    bytes: AtomicU64,
+    ledger: Arc<Ledger>,
 }
 
 impl Budget {
     /// A budget that begins now. Setting `canceled` stops the query at its next check.
     #[must_use]
     pub fn new(limits: BudgetLimits, canceled: Arc<AtomicBool>) -> Self {
+        Self::in_pool(limits, canceled, MemoryPool::new(u64::MAX))
+    }
+
+    /// As [`Budget::new`], sharing the memory of `pool` with other queries.
+    #[must_use]
+    pub fn in_pool(limits: BudgetLimits, canceled: Arc<AtomicBool>, pool: Arc<MemoryPool>) -> Self {
         let deadline = Instant::now() + limits.timeout;
         Self {
             limits,
@@ -41,7 +131,11 @@ impl Budget {
             canceled,
             samples: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            ledger: Arc::new(Ledger {
+                bytes_max: limits.bytes_max,
+                bytes: AtomicU64::new(0),
+                pool,
+            }),
         }
     }
 
@@ -94,22 +188,21 @@ impl Budget {
         self.samples.fetch_sub(n, Ordering::Relaxed);
     }
 
-    /// Takes `n` bytes of memory; give them back with [`Budget::release_bytes`].
+    /// Takes `n` bytes of memory; give them back with [`Budget::release_bytes`], also after an error.
     pub fn hold_bytes(&self, n: u64) -> Result<()> {
-        let held = self.bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
-        if held > self.limits.bytes_max {
-            return Err(Error::Limit {
-                limit: "query.max-bytes",
-                what: "query holds too many bytes",
-                max: self.limits.bytes_max,
-            });
-        }
-        Ok(())
+        self.ledger.hold(n)
     }
 
     /// Gives `n` held bytes back.
     pub fn release_bytes(&self, n: u64) {
-        self.bytes.fetch_sub(n, Ordering::Relaxed);
+        self.ledger.release(n);
+    }
+
+    /// Takes `n` bytes that are given back when the reservation is dropped.
+    pub fn reserve(&self, n: u64) -> Result<Reservation> {
+        let mut reservation = Reservation { ledger: Arc::clone(&self.ledger), bytes: 0 };
+        reservation.add(n)?;
+        Ok(reservation)
     }
 
     /// Fails when one selector touches more series than allowed.
@@ -128,5 +221,58 @@ impl Budget {
     #[must_use]
     pub fn samples_read(&self) -> u64 {
         self.samples_read.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn budget(bytes_max: u64, pool: &Arc<MemoryPool>) -> Budget {
+        let limits = BudgetLimits {
+            samples_max: u64::MAX,
+            series_max: u64::MAX,
+            bytes_max,
+            timeout: Duration::from_secs(60),
+        };
+        Budget::in_pool(limits, Arc::default(), Arc::clone(pool))
+    }
+
+    fn limit_of(result: Result<Reservation>) -> &'static str {
+        match result {
+            Err(Error::Limit { limit, .. }) => limit,
+            other => panic!("no limit: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn queries_share_a_pool_and_give_everything_back() {
+        let pool = MemoryPool::new(100);
+        let (a, b) = (budget(80, &pool), budget(80, &pool));
+        let mut held = a.reserve(60).unwrap();
+        assert_eq!(limit_of(a.reserve(21)), "query.max_bytes");
+        assert_eq!(limit_of(b.reserve(41)), "query.max_total_bytes");
+        assert_eq!(pool.held(), 60, "what was refused is not held");
+        let other = b.reserve(40).unwrap();
+        assert!(held.add(1).is_err());
+        drop(held);
+        assert_eq!(pool.held(), 40);
+        drop((a, b));
+        assert_eq!(pool.held(), 40, "a reservation outlives its query");
+        drop(other);
+        assert_eq!(pool.held(), 0);
+    }
+
+    #[test]
+    fn a_query_that_ends_with_held_bytes_frees_them() {
+        let pool = MemoryPool::new(100);
+        let query = budget(50, &pool);
+        query.hold_bytes(30).unwrap();
+        query.hold_bytes(30).unwrap_err();
+        query.release_bytes(30);
+        assert_eq!(pool.held(), 30);
+        drop(query);
+        assert_eq!(pool.held(), 0);
     }
 }

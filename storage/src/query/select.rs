@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::merge::merge;
-use super::{Budget, SeriesSet};
+use super::{Budget, Reservation, SeriesSet};
 use crate::block::{Block, Damage, ReadScratch};
 use crate::error::{Error, Result};
 use crate::head::{HeadSelected, SeriesView};
@@ -18,6 +18,11 @@ use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 const SERIES_PER_CHECK: usize = 4096;
 /// Damages told in the warnings of one query.
 const DAMAGES_TOLD_MAX: usize = 5;
+
+/// Memory of one selected series apart from its labels and what the head lends.
+const ENTRY_BYTES: u64 = (size_of::<Entry>() + 2 * size_of::<Part>()) as u64;
+/// Memory of a look-up by label set; the table doubles as it grows.
+const LOOKUP_BYTES: u64 = 2 * size_of::<(Labels, u32)>() as u64;
 
 /// A series inside one block.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +48,7 @@ pub(crate) struct Selection {
     missing: Vec<String>,
     damages: Mutex<Vec<Damage>>,
     dropped: Arc<AtomicU64>,
+    _memory: Reservation,
 }
 
 /// Collects entries by label set.
@@ -63,7 +69,16 @@ impl Gather {
         at
     }
 
-    /// Adds the series of a block. A damaged index is an error, behind what could be read of it.
+    fn take_head(&mut self, head: Vec<HeadSelected>) {
+        for selected in head {
+            let at = self.entry(selected.labels);
+            if let Some(entry) = self.entries.get_mut(at as usize) {
+                entry.head = Some(selected.view);
+            }
+        }
+    }
+
+    /// Adds the series of a block, charged to `memory`. A damaged index is an error, behind what could be read of it.
     fn add_block(
         &mut self,
         number: u32,
@@ -71,13 +86,16 @@ impl Gather {
         matchers: &[Matcher],
         range: TimeRange,
         budget: &Budget,
+        memory: &mut Reservation,
     ) -> Result<()> {
         for (i, ord) in block.select(matchers)?.into_iter().enumerate() {
             if i % SERIES_PER_CHECK == 0 {
                 budget.check_series(self.entries.len() as u64)?;
             }
             if block.may_have(ord, range)? {
-                let entry = self.entry(block.labels(ord)?);
+                let labels = block.labels(ord)?;
+                memory.add(ENTRY_BYTES + LOOKUP_BYTES + labels.heap_bytes())?;
+                let entry = self.entry(labels);
                 self.parts.push(Part { entry, block: number, ord });
             }
         }
@@ -88,8 +106,9 @@ impl Gather {
 impl Selection {
     /// Unites what the head gave with the series of `blocks`. The head must have been asked before
     /// `blocks` was taken: a sample may then be seen twice, which merging mends, but never not at all.
+    /// With `head` comes what has been charged for it.
     pub(crate) fn new(
-        head: Vec<HeadSelected>,
+        (head, mut memory): (Vec<HeadSelected>, Reservation),
         blocks: Vec<Arc<Block>>,
         matchers: &[Matcher],
         range: TimeRange,
@@ -98,15 +117,19 @@ impl Selection {
         dropped: Arc<AtomicU64>,
     ) -> Result<Self> {
         budget.check_series(head.len() as u64)?;
-        let mut gather = Gather::default();
-        for selected in head {
-            let at = gather.entry(selected.labels);
-            if let Some(entry) = gather.entries.get_mut(at as usize) {
-                entry.head = Some(selected.view);
-            }
+        // The head gives each label set once: they are looked up only when blocks follow.
+        let entry_bytes = ENTRY_BYTES + if blocks.is_empty() { 0 } else { LOOKUP_BYTES };
+        memory.add(head.len() as u64 * entry_bytes)?;
+        let mut gather = Gather { entries: Vec::with_capacity(head.len()), ..Gather::default() };
+        if blocks.is_empty() {
+            let alone =
+                |HeadSelected { labels, view }| Entry { labels, head: Some(view), from: 0, to: 0 };
+            gather.entries.extend(head.into_iter().map(alone));
+        } else {
+            gather.take_head(head);
         }
         for (number, block) in blocks.iter().enumerate() {
-            match gather.add_block(number as u32, block, matchers, range, budget) {
+            match gather.add_block(number as u32, block, matchers, range, budget, &mut memory) {
                 Err(Error::Corrupt(cause)) => {
                     missing
                         .push(format!("samples of block {} are missing: {cause}", block.meta().id));
@@ -126,7 +149,8 @@ impl Selection {
             }
         }
         entries.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(Self { blocks, entries, parts, missing, damages: Mutex::default(), dropped })
+        let damages = Mutex::default();
+        Ok(Self { blocks, entries, parts, missing, damages, dropped, _memory: memory })
     }
 
     /// The label sets alone.
