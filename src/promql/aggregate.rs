@@ -22,6 +22,14 @@ const HISTOGRAM: u8 = 2;
 /// The mean is computed incrementally, because the sum would overflow.
 const INCREMENTAL: u8 = 4;
 
+/// What an allocation costs beyond its bytes.
+const ALLOCATION_BYTES: usize = 24;
+
+/// Bytes of a label set together with a table's entry under its key.
+pub(super) fn entry_bytes(labels: &Labels) -> usize {
+    2 * (labels.as_bytes().len() + ALLOCATION_BYTES) + 2 * size_of::<(Vec<u8>, usize)>()
+}
+
 /// Finds the group of a series by the bytes of its grouping labels.
 pub(super) struct Grouping {
     selection: Selection,
@@ -77,8 +85,11 @@ impl Group {
         }
     }
 
+    /// Bytes of the group, its columns and its entry in [`Grouping`].
     fn bytes(&self) -> usize {
-        self.seen.len() + 8 * (self.value.len() + self.second.len() + self.count.len())
+        let columns =
+            self.seen.len() + 8 * (self.value.len() + self.second.len() + self.count.len());
+        columns + size_of::<Self>() + 4 * ALLOCATION_BYTES + entry_bytes(&self.labels)
     }
 
     fn fold(&mut self, op: AggregateOp, row: &Row) {

@@ -4,14 +4,16 @@
 //! where both have a sample.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use nines_storage::model::{Labels, LabelsBuilder, METRIC_NAME, stale_nan};
 
+use super::aggregate::entry_bytes;
 use super::ast::{BinaryOp, Cardinality, Span, VectorMatching};
 use super::binary::{changes_meaning, element, symbol};
 use super::error::{QueryError, Result};
-use super::eval::{Evaluator, Rows, Sink, merge_equal};
+use super::eval::{Evaluator, Hold, Rows, Sink, merge_equal};
 use super::functions::Note;
 use super::plan::Binary;
 use super::quote::quote;
@@ -78,10 +80,15 @@ impl<'a> Evaluator<'a> {
         }
         let keep_present = binary.op == BinaryOp::And;
         let mut present: HashMap<usize, Flags> = HashMap::new();
+        let mut hold = self.hold();
         // Only where the right side has samples matters: its rows need not be kept.
         self.rows(steps, &binary.rhs, &mut |row| {
             let number = groups.number(&row.labels);
-            mark(present.entry(number).or_insert_with(|| vec![false; steps.n]), row);
+            if let Entry::Vacant(place) = present.entry(number) {
+                hold.add(0, steps.n + entry_bytes(&row.labels))?;
+                place.insert(vec![false; steps.n]);
+            }
+            present.entry(number).and_modify(|flags| mark(flags, row));
             Ok(())
         })?;
         self.rows(steps, &binary.lhs, &mut |row| {
@@ -106,6 +113,9 @@ impl<'a> Evaluator<'a> {
     ) -> Result<()> {
         let lhs = self.collect(steps, &binary.lhs)?;
         let mut present: HashMap<usize, Flags> = HashMap::new();
+        let mut tables = self.hold();
+        let table_bytes = |row: &Row| steps.n + entry_bytes(&row.labels);
+        tables.add(0, lhs.list.iter().map(table_bytes).sum())?;
         for row in &lhs.list {
             mark(
                 present.entry(groups.number(&row.labels)).or_insert_with(|| vec![false; steps.n]),
@@ -141,6 +151,9 @@ impl<'a> Evaluator<'a> {
     ) -> Result<()> {
         let lhs = self.collect(steps, &binary.lhs)?;
         let rhs = self.collect(steps, &binary.rhs)?;
+        let mut hold = self.hold();
+        let labels = lhs.list.iter().chain(&rhs.list).map(|row| &row.labels);
+        hold.add(0, labels.map(|labels| entry_bytes(labels) + 32).sum())?;
         let matching = &binary.matching;
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
         if (lhs.list.is_empty() && rhs.list.is_empty())
@@ -175,6 +188,7 @@ impl<'a> Evaluator<'a> {
             binary,
             swapped,
             out: Output::default(),
+            hold,
             taken: HashMap::new(),
             matched: vec![None; n_groups],
         };
@@ -196,13 +210,14 @@ impl<'a> Evaluator<'a> {
                 joiner.unmatched_one_row(row, group)?;
             }
         }
-        let Joiner { out, .. } = joiner;
+        let Joiner { out, hold, .. } = joiner;
         drop((lhs, rhs));
         for mut row in out.rows {
             if !row.is_empty() {
                 sink(&mut row)?;
             }
         }
+        drop(hold);
         Ok(())
     }
 
@@ -263,6 +278,8 @@ struct Joiner<'e, 'a, 'b> {
     binary: &'b Binary,
     swapped: bool,
     out: Output,
+    /// What the result and the tables are charged for.
+    hold: Hold<'a>,
     /// Steps at which a result of a group and label set exists, kept where two could meet.
     taken: HashMap<(usize, Option<Labels>), Flags>,
     /// Steps at which a group was matched, kept where the left side is filled.
@@ -375,7 +392,11 @@ impl Joiner<'_, '_, '_> {
                 }
             }
         }
-        if any { self.out.add(row) } else { Ok(()) }
+        if !any {
+            return Ok(());
+        }
+        self.hold.add(row.n_samples(), row.bytes() + entry_bytes(&row.labels))?;
+        self.out.add(row)
     }
 
     fn note_float_trim(&self) {
@@ -419,7 +440,13 @@ impl Joiner<'_, '_, '_> {
     fn take(&mut self, group: usize, labels: &Labels, step: usize) -> Result<()> {
         let one_to_one = self.binary.matching.card == Cardinality::OneToOne;
         let key = (group, (!one_to_one).then(|| labels.clone()));
-        let flags = self.taken.entry(key).or_insert_with(|| vec![false; self.steps.n]);
+        let flags = match self.taken.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                self.hold.add(0, self.steps.n + entry_bytes(labels))?;
+                place.insert(vec![false; self.steps.n])
+            }
+        };
         let Some(flag) = flags.get_mut(step) else { return Ok(()) };
         if std::mem::replace(flag, true) {
             return Err(QueryError::execution(if one_to_one {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use nines_storage::model::{Labels, LabelsBuilder};
 
-use super::aggregate::Grouping;
+use super::aggregate::{Grouping, entry_bytes};
 use super::annotations::go_float;
 use super::ast::{AggregateOp, Span};
 use super::error::{QueryError, Result};
@@ -62,7 +62,9 @@ impl<'a> Evaluator<'a> {
     }
 
     fn grouped(&self, steps: Steps, aggregate: &Aggregate) -> Result<Grouped<'a>> {
-        let rows = self.collect(steps, &aggregate.node)?;
+        let mut rows = self.collect(steps, &aggregate.node)?;
+        let bytes = |row: &Row| entry_bytes(&row.labels) + 2 * size_of::<Vec<bool>>();
+        rows.hold.add(0, rows.list.iter().map(bytes).sum())?;
         let mut grouping = Grouping::new(&aggregate.grouping, aggregate.without);
         let mut labels = Vec::new();
         let group_of = rows
@@ -299,7 +301,7 @@ impl<'a> Evaluator<'a> {
                         let place = *places.entry(labels.clone()).or_insert(out.len());
                         if place == out.len() {
                             let new = Row::new(labels, steps.n);
-                            hold.add(steps.n, new.bytes())?;
+                            hold.add(steps.n, new.bytes() + entry_bytes(&new.labels))?;
                             out.push(new);
                         }
                         place_of.insert(value.to_bits(), place);

@@ -130,9 +130,10 @@ impl Row {
         }
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds. Its labels are counted as if nobody else had them.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.values.capacity() * 8 + self.histograms.capacity() * 24
+        let labels = self.labels.as_bytes().len() + 32;
+        size_of::<Self>() + labels + self.values.capacity() * 8 + self.histograms.capacity() * 24
     }
 }
 
