@@ -4,6 +4,7 @@
 //! not belong here. [`Config::effective_yaml`] is what `/api/v1/status/config` shows.
 
 mod duration;
+mod memory;
 mod place;
 mod sections;
 mod values;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::{InvalidDuration, PromDuration};
 pub use sections::{
-    LogConfig, LogFormat, LogLevel, QueryConfig, StorageConfig, WalConfig, WebConfig, WriteConfig,
+    LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig, WriteConfig,
 };
 pub use values::{Retention, Sync};
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The HTTP server.
     pub web: WebConfig,
+    /// Limits of the memory of the process.
+    pub memory: MemoryConfig,
     /// Limits of queries.
     pub query: QueryConfig,
     /// What is kept, and how much of it.
@@ -48,6 +51,7 @@ impl Default for Config {
         Self {
             data: PathBuf::from("./data"),
             web: WebConfig::default(),
+            memory: MemoryConfig::default(),
             query: QueryConfig::default(),
             storage: StorageConfig::default(),
             wal: WalConfig::default(),

@@ -1,5 +1,7 @@
 //! The loop that keeps the store in order: flush, compaction, retention.
 
+mod memory;
+
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -9,6 +11,8 @@ use nines_storage::{DbStats, Store};
 
 use crate::clock::now_ms;
 use crate::http::App;
+
+pub use memory::MemoryWatch;
 
 /// Pause between two rounds.
 const INTERVAL: Duration = Duration::from_secs(10);

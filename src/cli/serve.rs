@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::open_store;
 use crate::config::{Config, Sync};
 use crate::http::{App, Phase, Server, Shutdown, router};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{MemoryWatch, Scheduler};
 use crate::telemetry::init_logging;
 
 /// Pause between two lines about a long replay.
@@ -79,6 +79,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let store = Arc::new(store);
     let scheduler = Scheduler::start(app.clone(), store.clone())
         .context("cannot start the maintenance thread")?;
+    let _watch = MemoryWatch::start(app.clone(), store.clone())
+        .context("cannot start the thread that watches memory")?;
     app.set_phase(Phase::Ready(store.clone()));
     tracing::info!(
         "ready to receive; point Prometheus at it with remote_write: [{{url: http://{addr}/api/v1/write}}], Grafana with http://{addr}"

@@ -3,6 +3,7 @@
 use nines_storage::StoreOptions;
 use serde::{Deserialize, Serialize};
 
+use super::memory::usable_bytes;
 use super::{PromDuration, Retention, Sync};
 
 /// The HTTP server.
@@ -25,6 +26,16 @@ pub struct WebConfig {
     pub drain_timeout: PromDuration,
 }
 
+/// Limits of the memory of the process, by default shares of what the machine or the control group has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Bytes at which writes are put off.
+    pub max_bytes: u64,
+    /// Bytes at which new series are refused; what running queries hold is not counted.
+    pub max_series_bytes: u64,
+}
+
 /// Limits of queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +52,8 @@ pub struct QueryConfig {
     pub max_series: u64,
     /// Most bytes one query may hold.
     pub max_bytes: u64,
+    /// Most bytes all running queries may hold together.
+    pub max_total_bytes: u64,
 }
 
 /// What is kept, and how much of it.
@@ -132,15 +145,24 @@ impl Default for WebConfig {
     }
 }
 
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        let usable = usable_bytes();
+        Self { max_bytes: usable / 10 * 9, max_series_bytes: usable / 10 * 6 }
+    }
+}
+
 impl Default for QueryConfig {
     fn default() -> Self {
+        let max_total_bytes = usable_bytes() / 4;
         Self {
             timeout: PromDuration::from_secs(120),
             max_samples: 50_000_000,
             max_concurrency: 20,
             lookback_delta: PromDuration::from_secs(300),
             max_series: 5_000_000,
-            max_bytes: 2 << 30,
+            max_bytes: max_total_bytes.min(2 << 30),
+            max_total_bytes,
         }
     }
 }
@@ -171,7 +193,7 @@ impl Default for WriteConfig {
     fn default() -> Self {
         Self {
             max_body_bytes: 32 << 20,
-            max_inflight_bytes: 256 << 20,
+            max_inflight_bytes: (usable_bytes() / 16).clamp(32 << 20, 256 << 20),
             max_concurrency: 128,
             body_timeout: PromDuration::from_secs(30),
         }

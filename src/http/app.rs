@@ -1,8 +1,9 @@
 //! What all requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nines_storage::query::MemoryPool;
 use nines_storage::{Db, ReplayProgress, Store};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -38,7 +39,10 @@ pub struct App {
     pub(super) query_slots: Arc<Semaphore>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) engine: super::evaluate::QueryEngine,
+    /// What running queries and unsent answers hold.
+    pub query_memory: Arc<MemoryPool>,
     inflight_bytes: AtomicU64,
+    memory_short: AtomicBool,
     phase: RwLock<Phase>,
 }
 
@@ -55,7 +59,9 @@ impl App {
             telemetry: Telemetry::default(),
             senders: Senders::default(),
             started_ms: now_ms(),
+            query_memory: MemoryPool::new(config.query.max_total_bytes),
             inflight_bytes: AtomicU64::new(0),
+            memory_short: AtomicBool::new(false),
             phase: RwLock::new(Phase::Starting(progress)),
             config,
         })
@@ -89,7 +95,16 @@ impl App {
         self.inflight_bytes.load(Ordering::Relaxed)
     }
 
-    /// Accounts for bytes of write bodies; gives nothing back by itself.
+    /// Says whether memory is so short that writes are put off.
+    pub fn set_memory_short(&self, short: bool) {
+        self.memory_short.store(short, Ordering::Relaxed);
+    }
+
+    pub(super) fn memory_short(&self) -> bool {
+        self.memory_short.load(Ordering::Relaxed)
+    }
+
+    /// Accounts for bytes of bodies; gives nothing back by itself.
     pub(super) fn hold_bytes(&self, n: u64) -> bool {
         let held = self.inflight_bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
         if held > self.config.write.max_inflight_bytes {

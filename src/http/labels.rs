@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
+use nines_storage::query::Budget;
 
 use super::app::App;
-use super::error::{ApiError, ApiResult, go_quote, json};
+use super::error::{ApiError, ApiResult, go_quote};
+use super::held::HeldBody;
 use super::json::{success, write_string_list};
 use super::params::{Params, percent_decode};
 use super::run::run;
@@ -24,10 +26,13 @@ pub(super) async fn names(
     let limit = params.limit()?;
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
-    let Some(db) = app.existing_db(&tenant.0)? else { return Ok(list(&mut Vec::new(), None)) };
-    let mut names =
-        run(&app, None, move |_, budget, _| Ok(db.label_names(&sets, range, budget)?)).await?;
-    Ok(list(&mut names, limit))
+    let db = app.existing_db(&tenant.0)?;
+    let body = run(&app, None, move |_, budget, _| {
+        let names = db.map(|db| db.label_names(&sets, range, budget)).transpose()?;
+        list(names.unwrap_or_default(), limit, budget)
+    })
+    .await?;
+    Ok(body.into_json())
 }
 
 /// `/api/v1/label/<name>/values`
@@ -41,20 +46,25 @@ pub(super) async fn values(
     let limit = params.limit()?;
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
-    let Some(db) = app.existing_db(&tenant.0)? else { return Ok(list(&mut Vec::new(), None)) };
-    let mut values =
-        run(&app, None, move |_, budget, _| Ok(db.label_values(&name, &sets, range, budget)?))
-            .await?;
-    Ok(list(&mut values, limit))
+    let db = app.existing_db(&tenant.0)?;
+    let body = run(&app, None, move |_, budget, _| {
+        let values = db.map(|db| db.label_values(&name, &sets, range, budget)).transpose()?;
+        list(values.unwrap_or_default(), limit, budget)
+    })
+    .await?;
+    Ok(body.into_json())
 }
 
-fn list(items: &mut Vec<String>, limit: Option<usize>) -> axum::response::Response {
+fn list(mut items: Vec<String>, limit: Option<usize>, budget: &Budget) -> ApiResult<HeldBody> {
     let mut warnings = Vec::new();
     if let Some(limit) = limit.filter(|limit| items.len() > *limit) {
         items.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
-    json(StatusCode::OK, success(&warnings, &[], |out| write_string_list(out, items)))
+    let memory = |item: &String| (item.len() + 2 * size_of::<String>()) as u64;
+    let bytes = items.iter().map(memory).sum();
+    let _items = budget.reserve(bytes)?;
+    HeldBody::write(budget, bytes, || success(&warnings, &[], |out| write_string_list(out, &items)))
 }
 
 /// The name in `/api/v1/label/<name>/values`, unescaped. The router has matched the path, but its own

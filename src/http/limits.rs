@@ -3,8 +3,17 @@
 
 use std::time::Duration;
 
-/// Largest form body of the query API.
-pub const FORM_BYTES_MAX: usize = 4 << 20;
+/// Largest form body of the query API (Go's limit).
+pub const FORM_BYTES_MAX: usize = 10 << 20;
+
+/// Bytes of a refused request that are read and thrown away so that its client sees the answer.
+pub const LEFTOVER_BYTES_MAX: u64 = 256 << 20;
+
+/// Longest time for that.
+pub const LEFTOVER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Longest time in which a client takes nothing of its answer.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Most request headers; with it goes hyper's bound on their size.
 pub const HEADERS_MAX: usize = 100;

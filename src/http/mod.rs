@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod json;
+mod leftover;
 pub mod limits;
 pub mod time;
 
@@ -18,6 +19,7 @@ mod empty;
 mod evaluate;
 mod exemplars;
 mod federate;
+mod held;
 mod labels;
 mod lifecycle;
 mod metadata;
@@ -29,6 +31,7 @@ mod router;
 mod run;
 mod series;
 mod server;
+mod stall;
 mod status;
 mod tenant;
 #[cfg(test)]

@@ -1,27 +1,72 @@
 //! Parameters of a request: those of the URL and those of a form body together, as Go's `Request.Form` has them.
 //! The first value of a name wins, and the body comes before the URL.
 
-use axum::body::Bytes;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nines_storage::model::{Matcher, TimeRange};
 
+use super::app::App;
 use super::error::{ApiError, ApiResult, plain};
 use super::evaluate;
 use super::limits::FORM_BYTES_MAX;
 use super::time::{MAX_TIME_MS, MIN_TIME_MS, parse_duration_ns, parse_time};
 
-/// The parameters of one request in the order of their appearance.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+/// The parameters of one request in the order of their appearance, and what their form is charged for.
+#[derive(Default)]
+pub(super) struct Params(
+    Vec<(String, String)>,
+    #[expect(dead_code, reason = "held until it is dropped")] Option<HeldForm>,
+);
 
-impl<S: Sync + Send> FromRequest<S> for Params {
+/// A form's share of the bytes in flight, given back when dropped.
+struct HeldForm(Arc<App>, u64);
+
+impl Drop for HeldForm {
+    fn drop(&mut self) {
+        self.0.release_bytes(self.1);
+    }
+}
+
+/// Reads a form under limits of size, time and bytes in flight.
+async fn read_form(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, HeldForm), Response> {
+    let too_large = || form_error("http: request body too large".to_owned());
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+        .unwrap_or(FORM_BYTES_MAX as u64);
+    if declared > FORM_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    if !app.hold_bytes(declared) {
+        return Err(plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests are being received\n",
+        ));
+    }
+    let held = HeldForm(app.clone(), declared);
+    let whole = axum::body::to_bytes(body, FORM_BYTES_MAX);
+    match tokio::time::timeout(app.config.write.body_timeout.0, whole).await {
+        Ok(Ok(bytes)) => Ok((bytes, held)),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(plain(StatusCode::REQUEST_TIMEOUT, "the form did not arrive in time\n")),
+    }
+}
+
+impl FromRequest<Arc<App>> for Params {
     type Rejection = Response;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let mut pairs = Vec::new();
+        let mut held = None;
         let has_form = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
             && parts
                 .headers
@@ -32,17 +77,13 @@ impl<S: Sync + Send> FromRequest<S> for Params {
                     kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
                 });
         if has_form {
-            let body: Bytes = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| {
-                plain(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("the form is larger than {FORM_BYTES_MAX} bytes\n"),
-                )
-            })?;
+            let (body, form) = read_form(app, &parts.headers, body).await?;
+            held = Some(form);
             decode_form(&body, &mut pairs).map_err(form_error)?;
         }
         decode_form(parts.uri.query().unwrap_or_default().as_bytes(), &mut pairs)
             .map_err(form_error)?;
-        Ok(Self(pairs))
+        Ok(Self(pairs, held))
     }
 }
 
@@ -201,7 +242,7 @@ mod tests {
     fn params(form: &str) -> Params {
         let mut pairs = Vec::new();
         decode_form(form.as_bytes(), &mut pairs).unwrap();
-        Params(pairs)
+        Params(pairs, None)
     }
 
     #[test]

@@ -13,6 +13,7 @@ use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 use super::app::App;
 use super::error::{ApiError, ApiResult, ErrorKind, json};
 use super::evaluate::{self, When};
+use super::held::{HeldBody, value_bytes};
 use super::json::{Timings, success, write_query_data, write_string};
 use super::limits::POINTS_MAX;
 use super::params::Params;
@@ -93,8 +94,7 @@ pub(super) async fn instant(
     params.limit()?;
     let at = params.time_or("time", now_ms())?;
     let question = Question::of(&params)?;
-    let body = answer(&app, &tenant, question, When::At(at)).await?;
-    Ok(json(StatusCode::OK, body))
+    Ok(answer(&app, &tenant, question, When::At(at)).await?.into_json())
 }
 
 /// `/api/v1/query_range`
@@ -124,8 +124,7 @@ pub(super) async fn range(
         ));
     }
     let question = Question::of(&params)?;
-    let body = answer(&app, &tenant, question, When::Range { start, end, step }).await?;
-    Ok(json(StatusCode::OK, body))
+    Ok(answer(&app, &tenant, question, When::Range { start, end, step }).await?.into_json())
 }
 
 /// Parses, evaluates and writes the answer, all on a blocking thread.
@@ -134,11 +133,14 @@ async fn answer(
     tenant: &Tenant,
     question: Question,
     when: When,
-) -> ApiResult<Vec<u8>> {
+) -> ApiResult<HeldBody> {
     let db = app.existing_db(&tenant.0)?;
     run(app, question.timeout, move |app, budget, waited| {
         let evaluated = evaluate(app, db.as_ref(), &question, when, budget)?;
-        Ok(write_answer(evaluated, &question, waited))
+        let bytes = value_bytes(&evaluated.value);
+        // The value itself, and the text made of it.
+        let _value = budget.reserve(bytes)?;
+        HeldBody::write(budget, bytes, || write_answer(evaluated, &question, waited))
     })
     .await
 }

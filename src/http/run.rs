@@ -50,7 +50,7 @@ pub(super) async fn run<T: Send + 'static>(
     let shared = app.clone();
     let answer = tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        let budget = Budget::new(limits, canceled);
+        let budget = Budget::in_pool(limits, canceled, shared.query_memory.clone());
         let answer = work(&shared, &budget, waited);
         shared.telemetry.query_samples.add(budget.samples_read());
         answer

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use nines_storage::model::Labels;
 use nines_storage::query::{Queryable, SelectHints};
 
 use super::app::App;
-use super::error::{ApiError, ApiResult, json};
+use super::error::{ApiError, ApiResult};
+use super::held::{HeldBody, labels_bytes};
 use super::json::{comma, success, write_labels};
 use super::labels::TRUNCATED;
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
+
+/// Memory of one label set in a sorted set.
+const FOUND_BYTES: u64 = 2 * size_of::<Labels>() as u64;
 
 /// `/api/v1/series`
 pub(super) async fn series(
@@ -32,11 +35,19 @@ pub(super) async fn series(
     let body = run(&app, None, move |_, budget, _| {
         let hints = SelectHints { labels_only: true, ..SelectHints::default() };
         let mut found: BTreeSet<Labels> = BTreeSet::new();
+        let mut memory = budget.reserve(0)?;
+        let mut bytes = 0;
         let mut warnings = Vec::new();
         if let Some(db) = db.filter(|_| range.min <= range.max) {
             for matchers in &sets {
                 let selected = db.select(matchers, range, &hints, budget)?;
-                found.extend((0..selected.len()).map(|i| selected.labels(i).clone()));
+                for i in 0..selected.len() {
+                    let labels = selected.labels(i);
+                    if found.insert(labels.clone()) {
+                        bytes += labels_bytes(labels);
+                        memory.add(labels.heap_bytes() + FOUND_BYTES)?;
+                    }
+                }
                 warnings.extend(selected.warnings());
                 budget.check_series(found.len() as u64)?;
             }
@@ -45,15 +56,17 @@ pub(super) async fn series(
         if found.len() > shown {
             warnings.push(TRUNCATED.to_owned());
         }
-        Ok(success(&warnings, &[], |out| {
-            out.push(b'[');
-            for (i, labels) in found.iter().take(shown).enumerate() {
-                comma(out, i);
-                write_labels(out, labels);
-            }
-            out.push(b']');
-        }))
+        HeldBody::write(budget, bytes, || {
+            success(&warnings, &[], |out| {
+                out.push(b'[');
+                for (i, labels) in found.iter().take(shown).enumerate() {
+                    comma(out, i);
+                    write_labels(out, labels);
+                }
+                out.push(b']');
+            })
+        })
     })
     .await?;
-    Ok(json(StatusCode::OK, body))
+    Ok(body.into_json())
 }

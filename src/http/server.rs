@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::header;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 use tower::Service as _;
 
 use super::app::App;
-use super::limits::{HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX};
+use super::leftover;
+use super::limits::{HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, STALL_TIMEOUT};
+use super::stall::StallGuard;
 
 /// The stop signal and who still works.
 #[derive(Debug, Clone)]
@@ -112,11 +115,19 @@ async fn serve_connection(
 ) {
     // Answers are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        // A client that waits to be told to send its body has sent nothing.
+        let expects = request.headers().contains_key(header::EXPECT);
+        let (parts, body) = request.into_parts();
+        let (body, leftover) = leftover::share(body);
         let mut service = service.clone();
         async move {
-            let answer: Result<_, Infallible> = service.call(request).await;
+            let answer: Result<_, Infallible> =
+                service.call(Request::from_parts(parts, body)).await;
+            if !expects {
+                leftover.discard().await;
+            }
             answer
         }
     });
@@ -125,7 +136,7 @@ async fn serve_connection(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(StallGuard::new(stream, STALL_TIMEOUT)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

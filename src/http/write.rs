@@ -186,6 +186,9 @@ async fn read_body(app: &Arc<App>, headers: &HeaderMap, body: Body) -> Result<He
     if declared.is_some_and(|n| n > bytes_max) {
         return Err(too_large());
     }
+    if app.memory_short() {
+        return Err(Answer::Overloaded("memory.max_bytes of memory are used"));
+    }
     let mut held = HeldBody { app: app.clone(), held: 0, bytes: Bytes::new() };
     let timeout = app.config.write.body_timeout.0;
     let read = async {

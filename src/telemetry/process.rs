@@ -29,10 +29,7 @@ impl Process {
         let read =
             |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
         let status = read("status");
-        let field = |key: &str| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
-        };
+        let field = |key| status_field(&status, key);
         let max_fds = read("limits").lines().find_map(|line| {
             line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok()
         });
@@ -45,6 +42,19 @@ impl Process {
             threads: field("Threads"),
         }
     }
+
+    /// Memory that is not a copy of a file, in bytes.
+    #[must_use]
+    pub fn anonymous_bytes() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status_field(&status, "RssAnon") * KIB
+    }
+}
+
+/// A number of `status`.
+fn status_field(status: &str, key: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 /// Fields 14 and 15 of `stat`, counted behind the command's closing parenthesis (field 2).
