@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::{InvalidDuration, PromDuration};
 pub use sections::{
-    LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig, WriteConfig,
+    LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig,
+    WriteConfig,
 };
 pub use values::{Retention, Sync};
 
