@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use nines_storage::model::window::{Change, Spaced};
 use nines_storage::model::{Labels, SeriesData, TimeRange, is_stale};
 use nines_storage::query::SeriesSet;
 
 use super::ast::{EdgeMode, Span, ValueType};
 use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Hold, Sink, wrong_arguments};
-use super::functions::{Eval, Function, Window};
+use super::functions::{self, Eval, Function, Window};
 use super::plan::{Kind, Node, Selector, Shift, Subquery};
 use super::row::{Row, is_absent};
 use super::steps::Steps;
@@ -149,13 +150,16 @@ impl<'a> Evaluator<'a> {
         work: &mut Work,
         row: &mut Row,
     ) -> Result<bool> {
-        let Work { data, notes, scratch } = work;
+        if let Some(any) = self.fill_changes(steps, call, work, row) {
+            return Ok(any);
+        }
+        let Work { data, notes, scratch, .. } = work;
         let metric = row.labels.metric_name().to_owned();
         let mut cursor = Cursor::default();
         let mut params = vec![0.0; call.params.len()];
         let mut any = false;
         let (back_ms, ahead_ms) = self.edge_reach(call.edges);
-        let mut n_since_check = 0;
+        let (mut n_since_check, mut n_touched) = (0, 0);
         for step in 0..steps.n {
             let eval_ms = steps.at(step);
             let end_ms = call.range.shift.of(eval_ms);
@@ -165,7 +169,7 @@ impl<'a> Evaluator<'a> {
             if n == 0 {
                 continue;
             }
-            self.account.touch(n);
+            n_touched += n;
             n_since_check += n + 1;
             if n_since_check >= CHECK_EVERY {
                 n_since_check = 0;
@@ -199,7 +203,43 @@ impl<'a> Evaluator<'a> {
                 any = true;
             }
         }
+        self.account.touch(n_touched);
         Ok(any)
+    }
+
+    /// As [`Self::fill_row`] for `rate`, `increase` and `delta` over floats alone, all windows at once. `None`:
+    /// this is something else.
+    fn fill_changes(
+        &self,
+        steps: Steps,
+        call: &WindowCall,
+        work: &mut Work,
+        row: &mut Row,
+    ) -> Option<bool> {
+        let change = match call.function.name {
+            "rate" => Change::Rate,
+            "increase" => Change::Increase,
+            "delta" => Change::Delta,
+            _ => return None,
+        };
+        let Work { data, notes, sliding, .. } = work;
+        let end_ms = call.range.shift.of(steps.start_ms);
+        let evenly = steps.n == 1
+            || call.range.shift.of(steps.end_ms()).checked_sub(end_ms)
+                == steps.end_ms().checked_sub(steps.start_ms);
+        let few = u32::try_from(data.ts.len()).is_ok();
+        if call.edges != EdgeMode::Plain || !data.histograms.is_empty() || !evenly || !few {
+            return None;
+        }
+        let spaced =
+            Spaced { end_ms, step_ms: steps.step_ms, n: steps.n, range_ms: call.range.range_ms };
+        let n = sliding.changes(change, &spaced, &data.ts, &data.values, &mut row.values);
+        self.account.touch(usize::try_from(n).unwrap_or(usize::MAX));
+        let any = !row.is_empty();
+        if any && change != Change::Delta {
+            functions::note_counter_name(row.labels.metric_name(), notes);
+        }
+        Some(any)
     }
 
     /// How far beyond a window its edges may be looked up: back, ahead.
@@ -373,7 +413,9 @@ fn edge_sample(
 
 /// Takes the stale markers out.
 pub(super) fn drop_stale(data: &mut SeriesData) {
-    if data.values.iter().any(|&v| is_stale(v)) {
+    // Without an early exit inside a chunk, so that it compiles to vector compares.
+    let stale = |chunk: &[f64]| chunk.iter().fold(false, |any, &v| any | is_stale(v));
+    if data.values.chunks(64).any(stale) {
         let keep: Vec<bool> = data.values.iter().map(|&v| !is_stale(v)).collect();
         retain(&mut data.ts, &keep);
         if data.start_ts.len() == keep.len() {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use nines_storage::model::window::Sliding;
 use nines_storage::model::{Labels, SeriesData, TimeRange};
 use nines_storage::query::SeriesSet;
 
@@ -31,6 +32,7 @@ pub(super) struct Work {
     pub(super) data: SeriesData,
     pub(super) notes: Notes,
     pub(super) scratch: super::edges::Scratch,
+    pub(super) sliding: Sliding,
 }
 
 /// Evaluates one series, whose samples have been read, into a row; whether it has any sample.
@@ -206,7 +208,6 @@ impl Evaluator<'_> {
         row: &mut Row,
     ) -> Result<bool> {
         set.read(i, range, self.budget, &mut work.data)?;
-        self.check()?;
         if work.data.is_empty() {
             return Ok(false);
         }

@@ -34,7 +34,7 @@ pub use classic_histogram::{
 pub use math::{max_of, min_of};
 pub use notes::{HistogramOperation, Note, Notes};
 pub use quantile::quantile;
-pub use rates::edge_change;
+pub use rates::{edge_change, note_counter_name};
 
 /// A function of the language.
 #[derive(Debug, Clone, Copy)]

@@ -80,14 +80,17 @@ pub(super) fn note_non_counter(
     window: &Window<'_>,
     notes: &mut Notes,
 ) -> Option<f64> {
-    let named = !window.metric.is_empty();
-    if result.is_some()
-        && named
-        && !COUNTER_SUFFIXES.iter().any(|suffix| window.metric.ends_with(suffix))
-    {
-        notes.add_possible_non_counter(window.metric);
+    if result.is_some() {
+        note_counter_name(window.metric, notes);
     }
     result
+}
+
+/// Notes `metric` when it is not the name of a counter.
+pub fn note_counter_name(metric: &str, notes: &mut Notes) {
+    if !metric.is_empty() && !COUNTER_SUFFIXES.iter().any(|suffix| metric.ends_with(suffix)) {
+        notes.add_possible_non_counter(metric);
+    }
 }
 
 pub(super) fn irate(window: &Window<'_>, notes: &mut Notes) -> Option<f64> {

@@ -19,11 +19,13 @@
 mod extrapolate;
 mod pre_resets;
 pub mod slices;
+mod sliding;
 #[cfg(test)]
 mod tests;
 
 pub use extrapolate::{RangeWindow, compensated_add};
 pub use pre_resets::PreResets;
+pub use sliding::{Change, Sliding, Spaced};
 
 use super::is_stale;
 use extrapolate::{Edges, Outcome, extrapolate, instant_delta, instant_rate, is_change};
