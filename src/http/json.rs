@@ -137,11 +137,11 @@ fn write_matrix_series(out: &mut Vec<u8>, series: &MatrixSeries) {
 /// `{"__name__":"up","job":"x"}`
 pub fn write_labels(out: &mut Vec<u8>, labels: &Labels) {
     out.push(b'{');
-    for (i, (name, value)) in labels.iter().enumerate() {
+    for (i, (name, value)) in labels.raw_pairs().enumerate() {
         comma(out, i);
-        write_string(out, name);
+        write_utf8(out, name);
         out.push(b':');
-        write_string(out, value);
+        write_utf8(out, value);
     }
     out.push(b'}');
 }
@@ -294,9 +294,19 @@ fn write_short_seconds(out: &mut Vec<u8>, ts_ms: i64) {
 
 /// A JSON string: raw UTF-8, only what JSON demands is escaped.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    write_utf8(out, text.as_bytes());
+}
+
+/// As [`write_string`], for bytes that are UTF-8.
+fn write_utf8(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    // Without an early exit, so that it compiles to vector compares: nearly no text needs an escape.
+    if !bytes.iter().fold(false, |any, b| any | matches!(b, 0..=0x1f | b'"' | b'\\')) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut plain_from = 0;
-    let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
         let escape: &[u8] = match byte {
             b'"' => b"\\\"",

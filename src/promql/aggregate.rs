@@ -3,8 +3,7 @@
 //!
 //! Series are folded in the order of the child, so that sums do not depend on anything else.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use nines_storage::model::window::compensated_add;
 use nines_storage::model::{Labels, stale_nan};
 
@@ -280,6 +279,8 @@ impl Evaluator<'_> {
             Ok(())
         })?;
         let mut mixed = false;
+        // In an order that does not depend on that of the series.
+        groups.sort_by(|a, b| a.labels.cmp(&b.labels));
         for group in groups {
             let mut row = group.finish(op, &mut mixed);
             if !row.is_empty() {

@@ -147,7 +147,9 @@ impl Engine {
                 ty.documented()
             )));
         }
-        let node = plan::plan(expr, self.context(start_ms, end_ms, step_ms))?;
+        let mut node = plan::plan(expr, self.context(start_ms, end_ms, step_ms))?;
+        // The result is sorted at the end.
+        plan::let_any_order(&mut node);
         running.prepare_s = running.began.elapsed().as_secs_f64();
         let steps = Steps::range(start_ms, end_ms, step_ms);
         let evaluator = self.evaluator(data, options, step_ms, &running);
@@ -249,14 +251,11 @@ fn vector_sample(row: Row, ts_ms: i64) -> Option<VectorSample> {
 }
 
 fn matrix_series(row: Row, steps: Steps) -> MatrixSeries {
-    let floats = row
-        .values
-        .iter()
-        .enumerate()
-        .filter(|(_, v)| !is_absent(**v))
-        .map(|(i, &v)| (steps.at(i), v));
+    let mut floats = Vec::with_capacity(row.n_samples() - row.histograms.len());
+    let present = row.values.iter().enumerate().filter(|(_, v)| !is_absent(**v));
+    floats.extend(present.map(|(i, &v)| (steps.at(i), v)));
     MatrixSeries {
-        floats: floats.collect(),
+        floats,
         histograms: row.histograms.into_iter().map(|(i, h)| (steps.at(i), h)).collect(),
         labels: row.labels,
     }

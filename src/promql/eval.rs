@@ -8,9 +8,12 @@
 //! Native histograms pass through selectors, set operators and whatever does not look at values.
 //! Arithmetic and functions over them are not evaluated yet: the sample is left out, with an annotation.
 
+use std::hash::BuildHasher;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use nines_storage::model::is_stale;
 use nines_storage::query::{Budget, Queryable};
 
@@ -298,16 +301,21 @@ pub(super) fn settle_names(mut rows: Vec<Row>) -> Result<Vec<Row>> {
 
 /// Merges rows of equal label sets; fails when two of them have a sample at the same step.
 pub(super) fn merge_equal(rows: Vec<Row>) -> Result<Vec<Row>> {
-    let mut places = std::collections::HashMap::with_capacity(rows.len());
+    let hasher = DefaultHashBuilder::default();
+    let mut places: HashTable<usize> = HashTable::with_capacity(rows.len());
     let mut merged: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {
-        match places.get(&row.labels) {
-            None => {
-                places.insert(row.labels.clone(), merged.len());
+        let labels = |at: &usize| merged.get(*at).map(|known| &known.labels);
+        let hash = hasher.hash_one(Some(&row.labels));
+        let equal = |at: &usize| labels(at) == Some(&row.labels);
+        match places.entry(hash, equal, |at| hasher.hash_one(labels(at))) {
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
                 merged.push(row);
             }
-            Some(&at) => {
-                if merged.get_mut(at).is_some_and(|known: &mut Row| !known.merge(&row)) {
+            Entry::Occupied(place) => {
+                let at = *place.get();
+                if merged.get_mut(at).is_some_and(|known| !known.merge(&row)) {
                     return Err(QueryError::same_labels());
                 }
             }

@@ -86,7 +86,8 @@ impl Evaluator<'_> {
             matchers.push(Matcher::new(name, MatchOp::Regex, pattern.join("|"))?);
         }
         matchers.extend(data.iter().map(|&matcher| matcher.clone()));
-        let selector = Selector { matchers, range_ms: 0, shift, edges: EdgeMode::Plain };
+        let edges = EdgeMode::Plain;
+        let selector = Selector { matchers, range_ms: 0, shift, edges, any_order: false };
         let mut rows = Vec::new();
         let mut hold = self.hold();
         self.picked_rows(steps, &selector, Pick::Timestamp, &mut |row| {

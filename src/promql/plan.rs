@@ -53,6 +53,8 @@ pub(super) struct Selector {
     pub(super) range_ms: i64,
     pub(super) shift: Shift,
     pub(super) edges: EdgeMode,
+    /// Whether the order of the series does not matter to what is made of them.
+    pub(super) any_order: bool,
 }
 
 /// Where a selector or subquery looks when it is evaluated.
@@ -191,6 +193,7 @@ impl Planner {
             range_ms,
             shift: self.shift(&selector.shift)?,
             edges: selector.edges,
+            any_order: false,
         })
     }
 
@@ -277,8 +280,11 @@ impl Planner {
         aggregate: &ast::Aggregate,
         depth: usize,
     ) -> Result<(Node, Invariance)> {
-        let (node, of_node) = self.node(&aggregate.expr, depth)?;
+        let (mut node, of_node) = self.node(&aggregate.expr, depth)?;
         let param = aggregate.param.as_ref().map(|param| self.node(param, depth)).transpose()?;
+        if is_commutative(aggregate.op) {
+            let_any_order(&mut node);
+        }
         let invariant =
             of_node.invariant && param.as_ref().is_none_or(|(_, of_param)| of_param.invariant);
         let planned = Aggregate {
@@ -379,6 +385,24 @@ impl Planner {
 
 fn number_node(span: Span, value: f64) -> Node {
     Node { span, ty: ValueType::Scalar, kind: Kind::Number(value) }
+}
+
+/// Aggregations whose value does not depend on the order of the series (sums are compensated).
+fn is_commutative(op: AggregateOp) -> bool {
+    use AggregateOp::{Avg, Count, Group, Max, Min, Sum};
+    matches!(op, Sum | Avg | Min | Max | Count | Group)
+}
+
+/// Lets the selector of `node` give its series in any order, where `node` works on one series at a time.
+pub(super) fn let_any_order(node: &mut Node) {
+    match &mut node.kind {
+        Kind::Selector(selector) => selector.any_order = true,
+        Kind::Negate(inner) | Kind::Invariant(inner) => let_any_order(inner),
+        Kind::Call { function: Function { eval: Eval::Window(_) | Eval::Map(_), .. }, args } => {
+            args.iter_mut().for_each(let_any_order);
+        }
+        _ => {}
+    }
 }
 
 /// Functions whose value depends on the evaluation time even when their arguments do not

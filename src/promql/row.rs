@@ -177,8 +177,8 @@ impl Selection {
         Self { names, keep }
     }
 
-    fn takes(&self, name: &str) -> bool {
-        self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok() == self.keep
+    fn takes(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|n| n.as_bytes() == name) == self.keep
     }
 
     /// Writes a key to `out` that is equal for equal selected labels only.
@@ -187,12 +187,12 @@ impl Selection {
         if self.keep && self.names.is_empty() {
             return;
         }
-        for (name, value) in labels {
+        for (name, value) in labels.raw_pairs() {
             if self.takes(name) {
                 // 0xff occurs in no UTF-8 text.
-                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(name);
                 out.push(0xff);
-                out.extend_from_slice(value.as_bytes());
+                out.extend_from_slice(value);
                 out.push(0xff);
             }
         }
@@ -200,7 +200,7 @@ impl Selection {
 
     /// The selected labels as a set.
     pub(super) fn labels(&self, labels: &Labels) -> Labels {
-        Labels::from_pairs(labels.iter().filter(|pair| self.takes(pair.0)))
+        Labels::from_pairs(labels.iter().filter(|pair| self.takes(pair.0.as_bytes())))
     }
 }
 

@@ -117,8 +117,8 @@ impl<'a> Evaluator<'a> {
         let span_of = |arg: &Node| if is_subquery(arg) { Span::default() } else { arg.span };
         let span = span_of(args.first().unwrap_or(matrix));
         let call = WindowCall { function, span, range, edges, params };
-        let evaluate = |labels: &Labels, drop_name: bool, work: &mut Work, row: &mut Row| {
-            row.reset(labels, steps.n);
+        // Takes an empty row with its labels.
+        let evaluate = |drop_name: bool, work: &mut Work, row: &mut Row| {
             row.drop_name = drop_name || !matches!(function.eval, Eval::First | Eval::Last);
             let any = self.fill_row(steps, &call, work, row)?;
             self.note_all(&mut work.notes, call.span);
@@ -126,9 +126,9 @@ impl<'a> Evaluator<'a> {
         };
         if let Kind::Selector(selector) = &matrix.kind {
             let (set, range) = self.select_windows(steps, selector, function.name)?;
-            let evaluate = |labels: &Labels, work: &mut Work, row: &mut Row| {
+            let evaluate = |_: &Labels, work: &mut Work, row: &mut Row| {
                 drop_stale(&mut work.data);
-                evaluate(labels, false, work, row)
+                evaluate(false, work, row)
             };
             return self.each_series(steps, &*set, range, &evaluate, sink);
         }
@@ -136,7 +136,8 @@ impl<'a> Evaluator<'a> {
         let mut work = Work::default();
         self.range_series(steps, matrix, function.name, &mut |labels, drop_name, data| {
             std::mem::swap(data, &mut work.data);
-            let any = evaluate(labels, drop_name, &mut work, &mut row)?;
+            row.reset(labels, steps.n);
+            let any = evaluate(drop_name, &mut work, &mut row)?;
             std::mem::swap(data, &mut work.data);
             if any { sink(&mut row) } else { Ok(()) }
         })

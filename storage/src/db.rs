@@ -25,7 +25,7 @@ use crate::head::{Appender, Head, HeadOptions, Replayer};
 use crate::index::Cardinality;
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
-use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet};
+use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
 use crate::stats::DbStats;
 use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
 
@@ -173,7 +173,9 @@ impl Db {
             })
             .collect();
         let dropped = Arc::clone(&self.dropped);
-        Selection::new((head, memory), blocks, matchers, range, budget, missing, dropped)
+        let SelectHints { any_order, labels_only, .. } = *hints;
+        let wanted = Wanted { matchers, range, any_order, labels_only };
+        Selection::new((head, memory), blocks, &wanted, budget, missing, dropped)
     }
 
     /// The label sets that satisfy any of `sets` (each one all of its matchers) and may have samples
@@ -184,7 +186,7 @@ impl Db {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Vec<Labels>> {
-        let hints = SelectHints { labels_only: true, ..SelectHints::default() };
+        let hints = SelectHints { labels_only: true, any_order: true, ..SelectHints::default() };
         let mut all = BTreeSet::new();
         for matchers in sets {
             all.extend(self.selection(matchers, range, &hints, budget)?.into_labels());

@@ -56,7 +56,8 @@ fn what_is_not_remote_write_is_refused_by_name() {
     let gzip = [("Content-Type", "application/x-protobuf"), ("Content-Encoding", "gzip")];
     assert_eq!(post(&gzip, &body), 415);
     assert_eq!(post(WRITE_HEADERS, b"\xffnonsense"), 400);
-    assert_eq!(request(server.port, "GET", "/api/v1/write", &[], &[]).unwrap().status, 405);
+    let get = request(server.port, "GET", "/api/v1/write", &[], &[]).unwrap();
+    assert_eq!((get.status, get.header("allow").as_deref()), (405, Some("POST")));
     assert_eq!(post(WRITE_HEADERS, &body), 204, "and unix time 1 s is as good as any");
 }
 

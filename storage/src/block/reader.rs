@@ -1,6 +1,7 @@
 //! Reads a block from its mapped files.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::chunk::{Page, PageScratch};
 use crate::codec::{Malformed, Reader};
 use crate::disk::{Bytes, Disk};
 use crate::error::{Corruption, Result};
-use crate::index::{Cardinality, EntityId, IndexFile, PageRef};
+use crate::index::{Cardinality, EntityId, IndexFile, LabelWalk, PageRef};
 use crate::model::{Histogram, Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
 /// Buffers of one reading thread, for any number of blocks.
@@ -172,12 +173,8 @@ impl Block {
         ord: SeriesOrd,
         range: TimeRange,
     ) -> Result<impl Iterator<Item = (u32, PageRef)> + '_> {
-        Ok(self.index.pages_of_entity(entity)?.filter(move |(_, page)| {
-            page.first_ord <= ord.0
-                && ord.0 <= page.last_ord
-                && page.min_ts <= range.max
-                && range.min <= page.max_ts
-        }))
+        let pages = self.index.pages_of_entity(entity)?;
+        Ok(pages.filter(move |(_, page)| may_hold(page, ord, range)))
     }
 
     /// Appends the samples of a series inside `range` in time order, without those that are deleted.
@@ -191,41 +188,81 @@ impl Block {
         scratch: &mut ReadScratch,
         out: &mut SeriesData,
     ) -> Result<()> {
+        if !self.range().overlaps(&range) {
+            return Ok(());
+        }
         let (n_floats, n_histograms) = (out.ts.len(), out.histograms.len());
-        let answer = self.read_pages(ord, range, scratch, out, None);
+        let entity = self.index.entity_of(ord)?;
+        let pages = self.pages(entity, ord, range)?;
+        let answer = self.read_pages(ord, pages, range, scratch, out, None);
         if answer.is_err() {
             truncate(out, n_floats, n_histograms);
         }
         answer
     }
 
-    /// As [`Block::read`], but leaves damaged pages out and tells of them. Damage of the index is still an error.
-    pub fn read_lossy(
+    /// As [`Block::read`], but leaves damaged pages out and tells of them. `pages` are those that
+    /// [`Block::walk`] named for the series; with damage of the index it would have failed.
+    pub(crate) fn read_lossy(
         &self,
         ord: SeriesOrd,
+        pages: &[(u32, PageRef)],
         range: TimeRange,
         scratch: &mut ReadScratch,
         out: &mut SeriesData,
         damages: &mut Vec<Damage>,
     ) -> Result<()> {
-        self.read_pages(ord, range, scratch, out, Some(damages))
+        let pages = pages.iter().copied().filter(|(_, page)| may_hold(page, ord, range));
+        self.read_pages(ord, pages, range, scratch, out, Some(damages))
+    }
+
+    /// Shows the series of `ords` that may have samples inside `range`, ascending, each with its labels and
+    /// the place of its pages among `pages`, to which they are appended, those of a target together.
+    pub(crate) fn walk(
+        &self,
+        ords: &RoaringBitmap,
+        range: TimeRange,
+        pages: &mut Vec<(u32, PageRef)>,
+        show: &mut dyn FnMut(SeriesOrd, &mut LabelWalk<'_>, Range<u32>) -> Result<()>,
+    ) -> Result<()> {
+        if !self.range().overlaps(&range) {
+            return Ok(());
+        }
+        let mut labels = self.index.label_walk()?;
+        let (mut from, mut behind) = (pages.len(), 0);
+        for ord in ords {
+            if ord >= behind {
+                let entity = self.index.entity_of(SeriesOrd(ord))?;
+                behind = self.index.series_of_entity(entity)?.end;
+                labels.enter(entity)?;
+                from = pages.len();
+                let overlaps = |page: &(u32, PageRef)| {
+                    page.1.min_ts <= range.max && range.min <= page.1.max_ts
+                };
+                pages.extend(self.index.pages_of_entity(entity)?.filter(overlaps));
+            }
+            let own = pages.get(from..).unwrap_or_default();
+            if own.iter().any(|(_, page)| may_hold(page, SeriesOrd(ord), range)) {
+                let places = from as u32..pages.len() as u32;
+                labels.go_to(ord)?;
+                show(SeriesOrd(ord), &mut labels, places)?;
+            }
+        }
+        Ok(())
     }
 
     fn read_pages(
         &self,
         ord: SeriesOrd,
+        pages: impl Iterator<Item = (u32, PageRef)>,
         range: TimeRange,
         scratch: &mut ReadScratch,
         out: &mut SeriesData,
         mut damages: Option<&mut Vec<Damage>>,
     ) -> Result<()> {
-        if !self.range().overlaps(&range) {
-            return Ok(());
-        }
         let tombstones = Arc::clone(&self.tombstones.read());
         let (n_floats, n_histograms) = (out.ts.len(), out.histograms.len());
-        let entity = self.index.entity_of(ord)?;
-        for (number, page) in self.pages(entity, ord, range)? {
+        for (number, page) in pages {
             let before = (out.ts.len(), out.histograms.len());
             let Err(cause) = self.read_page(number, page, ord, range, scratch, out) else {
                 continue;
@@ -325,6 +362,14 @@ impl fmt::Debug for Block {
             .field("meta", &self.meta)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether samples of the series inside `range` may lie in the page.
+fn may_hold(page: &PageRef, ord: SeriesOrd, range: TimeRange) -> bool {
+    page.first_ord <= ord.0
+        && ord.0 <= page.last_ord
+        && page.min_ts <= range.max
+        && range.min <= page.max_ts
 }
 
 fn truncate(out: &mut SeriesData, n_floats: usize, n_histograms: usize) {

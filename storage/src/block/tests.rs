@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
+
 use super::*;
 use crate::disk::sim::{Fault, SimDisk, SimRng};
 use crate::disk::{Disk, OsDisk};
-use crate::index::{compare_in_entity, entity_labels};
+use crate::index::{PageRef, compare_in_entity, entity_labels};
 use crate::model::{
     Counts, Histogram, Labels, MatchOp, Matcher, ResetHint, SeriesData, SeriesOrd, Span, TimeRange,
     stale_nan,
@@ -168,6 +170,38 @@ fn simulated() -> (SimDisk, Arc<dyn Disk>, PathBuf) {
     (sim.clone(), Arc::new(sim), PathBuf::from("/data/blocks"))
 }
 
+/// What a walk over the whole block names for the series `ord`, whose labels it must tell.
+fn pages_of(block: &Block, ord: SeriesOrd) -> Vec<(u32, PageRef)> {
+    let (mut pages, mut own) = (Vec::new(), 0..0);
+    let all = block.resolve(&[]).unwrap();
+    block
+        .walk(&all, TimeRange::ALL, &mut pages, &mut |at, walk, places| {
+            assert_eq!(walk.labels().unwrap(), block.labels(at).unwrap());
+            if at == ord {
+                own = places;
+            }
+            Ok(())
+        })
+        .unwrap();
+    pages[own.start as usize..own.end as usize].to_vec()
+}
+
+/// A walk over some of the series stops at those that may have samples, with their labels.
+fn check_walk(block: &Block, every: usize, range: TimeRange) {
+    let all = block.resolve(&[]).unwrap();
+    let some: RoaringBitmap = all.iter().step_by(every).collect();
+    let mut seen = Vec::new();
+    block
+        .walk(&some, range, &mut Vec::new(), &mut |ord, walk, _| {
+            assert_eq!(walk.labels().unwrap(), block.labels(ord).unwrap());
+            seen.push(ord.0);
+            Ok(())
+        })
+        .unwrap();
+    let may_have = |ord: &u32| block.may_have(SeriesOrd(*ord), range).unwrap();
+    assert_eq!(seen, some.iter().filter(may_have).collect::<Vec<_>>());
+}
+
 fn check_all(block: &Block, all: &[Series], range: TimeRange) {
     let mut scratch = ReadScratch::default();
     let mut out = SeriesData::default();
@@ -204,6 +238,10 @@ fn a_hundred_targets_come_back_to_the_bit() {
     check_all(&block, &all, TimeRange::ALL);
     let middle = meta.min_ts + 3_000_000;
     check_all(&block, &all, TimeRange::new(middle, middle + 300_000));
+    for every in [1, 3, 40] {
+        check_walk(&block, every, TimeRange::ALL);
+        check_walk(&block, every, TimeRange::new(middle, middle + 300_000));
+    }
     check_all(&block, &all, TimeRange::new(meta.max_ts + 1, i64::MAX));
     eprintln!(
         "{} series, {n_samples} samples: chunks {:.3} B/sample, index {:.1} B/series, {} pages",
@@ -349,7 +387,10 @@ fn a_damaged_page_is_named_and_the_rest_is_read() {
         assert_eq!(cause.path, path.join(CHUNKS_FILE));
         assert!((damaged.offset..damaged.offset + u64::from(damaged.len)).contains(&cause.offset));
         assert!(out.is_empty());
-        block.read_lossy(ord, TimeRange::ALL, &mut scratch, &mut out, &mut damages).unwrap();
+        let pages = pages_of(&block, ord);
+        block
+            .read_lossy(ord, &pages, TimeRange::ALL, &mut scratch, &mut out, &mut damages)
+            .unwrap();
         assert_eq!(damages.len(), 1);
         let gap = damages[0].range;
         assert_eq!(gap, TimeRange::new(damaged.min_ts, damaged.max_ts));

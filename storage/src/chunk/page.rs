@@ -17,6 +17,8 @@ pub type HistogramSink<'s> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 's
 
 /// Bytes of the checksum at the end.
 const CHECKSUM_LEN: usize = 4;
+/// Main columns that a [`PageScratch`] keeps: about 4 KiB each, and a year of a target in days' windows.
+const COLUMNS_KEPT: usize = 1024;
 /// A series has one entry of each kind at most.
 const ENTRIES_PER_SERIES_MAX: usize = 2;
 
@@ -379,34 +381,40 @@ pub struct PageScratch {
     decoder: ValueDecoder,
 }
 
-/// The main column and one other of the page read last.
+/// Decoded columns: the main column of each of the pages read last, and one other.
+///
+/// The pages of a target have neighbouring numbers, so that reading its series one after the other over all of
+/// their pages finds every main column here from the second series on.
 #[derive(Debug, Default)]
 struct DecodedColumns {
-    page: Option<u64>,
-    main: DecodedColumn,
+    main: Vec<DecodedColumn>,
     other: DecodedColumn,
 }
 
 #[derive(Debug, Default)]
 struct DecodedColumn {
-    number: Option<u32>,
+    /// Page and number of the column; `None` when it may not be used again.
+    of: Option<(u64, u32)>,
     ts: Vec<i64>,
 }
 
 impl DecodedColumns {
     /// Column `number` of `page`.
     fn column(&mut self, page: &Page<'_>, number: u32) -> Result<&[i64], Malformed> {
-        if page.id.is_none() || page.id != self.page {
-            self.main.number = None;
-            self.other.number = None;
-            self.page = page.id;
+        let of = page.id.map(|id| (id, number));
+        let at = match of {
+            Some((id, 0)) => (id % COLUMNS_KEPT as u64) as usize,
+            _ => COLUMNS_KEPT,
+        };
+        if at < COLUMNS_KEPT && self.main.len() <= at {
+            self.main.resize_with(at + 1, DecodedColumn::default);
         }
-        let place = if number == 0 { &mut self.main } else { &mut self.other };
-        if place.number != Some(number) {
-            place.number = None;
+        let place = self.main.get_mut(at).unwrap_or(&mut self.other);
+        if of.is_none() || place.of != of {
+            place.of = None;
             let index = usize::try_from(number).unwrap_or(usize::MAX);
             timestamps::decode(page.part(&page.columns, index)?, &mut place.ts)?;
-            place.number = Some(number);
+            place.of = of;
         }
         Ok(&place.ts)
     }

@@ -30,6 +30,8 @@ pub struct IndexFile {
     sections: Sections,
     /// Label names with their entries, ascending; filled when first asked for.
     names: OnceLock<Vec<(Box<str>, NameEntry)>>,
+    /// Whether all texts are UTF-8; filled when first asked for.
+    pub(super) texts_are_utf8: OnceLock<bool>,
 }
 
 /// A label name in the file.
@@ -84,7 +86,11 @@ pub(super) fn partition(n: u32, mut less: impl FnMut(u32) -> Result<bool>) -> Re
 impl IndexFile {
     /// Opens the file `path` with these bytes: checks header and footer.
     pub fn open(bytes: Bytes, path: &Path) -> Result<Self> {
-        Ok(Self { sections: Sections::open(bytes, path)?, names: OnceLock::new() })
+        Ok(Self {
+            sections: Sections::open(bytes, path)?,
+            names: OnceLock::new(),
+            texts_are_utf8: OnceLock::new(),
+        })
     }
 
     /// Verifies the checksum of every section.
@@ -181,13 +187,13 @@ impl IndexFile {
         self.sections.corrupt(section, what)
     }
 
-    fn number(&self, section: Section, at: usize) -> Result<u32> {
+    pub(super) fn number(&self, section: Section, at: usize) -> Result<u32> {
         let found = u32_at(self.sections.get(section)?, at);
         found.ok_or_else(|| self.corrupt(section, "index offset"))
     }
 
     /// The `i`-th run of a section made of a count, count + 1 offsets and bytes.
-    fn run(&self, section: Section, i: u32) -> Result<&[u8]> {
+    pub(super) fn run(&self, section: Section, i: u32) -> Result<&[u8]> {
         let bytes = self.sections.get(section)?;
         let run = || {
             let n = u32_at(bytes, 0)?;
@@ -230,7 +236,7 @@ impl IndexFile {
         Ok((number(0)?, NameEntry { class, first_value, n_values, having }))
     }
 
-    fn name_at(&self, i: u32) -> Result<&(Box<str>, NameEntry)> {
+    pub(super) fn name_at(&self, i: u32) -> Result<&(Box<str>, NameEntry)> {
         let name = self.names()?.get(i as usize);
         name.ok_or_else(|| self.corrupt(Section::Names, "index name number"))
     }
@@ -282,6 +288,19 @@ impl IndexFile {
         entity: u32,
         show: &mut dyn FnMut(&'a str, &'a str),
     ) -> Result<()> {
+        self.for_each_entity_value(entity, &mut |name, value| {
+            let (name, entry) = self.name_at(name)?;
+            show(name, self.value_text(entry, value)?);
+            Ok(())
+        })
+    }
+
+    /// Shows the labels of an entity as numbers: of the name, and of the value among those of the name.
+    pub(super) fn for_each_entity_value(
+        &self,
+        entity: u32,
+        show: &mut dyn FnMut(u32, u32) -> Result<()>,
+    ) -> Result<()> {
         let malformed = |cause: Malformed| self.corrupt(Section::Entities, cause.what);
         let labels = self.entity(entity)?.labels as usize;
         let begin = (self.n_entities() as usize + 1) * ENTITY_BYTES + labels;
@@ -291,8 +310,7 @@ impl IndexFile {
         for _ in 0..n {
             let name = reader.uvarint32("index entity name").map_err(malformed)?;
             let value = reader.uvarint32("index entity value").map_err(malformed)?;
-            let (name, entry) = self.name_at(name)?;
-            show(name, self.value_text(entry, value)?);
+            show(name, value)?;
         }
         Ok(())
     }
@@ -335,7 +353,7 @@ impl IndexFile {
     }
 
     /// Metric (plus one), names still encoded, and their number.
-    fn shape(&self, shape: u32) -> Result<(u32, Reader<'_>, usize)> {
+    pub(super) fn shape(&self, shape: u32) -> Result<(u32, Reader<'_>, usize)> {
         let malformed = |cause: Malformed| self.corrupt(Section::Shapes, cause.what);
         let mut reader = Reader::new(self.run(Section::Shapes, shape)?);
         let metric = reader.uvarint32("index shape metric").map_err(malformed)?;
@@ -364,6 +382,11 @@ impl IndexFile {
             }
             skipped += 1;
         }
+    }
+
+    /// The table of the rows' offsets, and the rows.
+    pub(super) fn rows_bytes(&self) -> Result<&[u8]> {
+        self.sections.get(Section::Rows)
     }
 
     /// The postings of a value as a set.

@@ -13,6 +13,7 @@
 //! Threads: `MemIndex` has one writer behind its owner's lock; `IndexFile` is shared freely.
 
 mod file;
+mod file_labels;
 mod file_read;
 mod file_write;
 mod interner;
@@ -27,6 +28,7 @@ mod sections;
 mod split;
 
 pub use file::IndexFile;
+pub(crate) use file_labels::LabelWalk;
 pub(crate) use file_write::write_index;
 pub use file_write::{
     INDEX_CLASS_METRIC, INDEX_CLASS_RESIDUAL, INDEX_CLASS_TARGET, INDEX_PAGE_ENTRY_BYTES,

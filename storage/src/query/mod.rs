@@ -6,12 +6,13 @@ mod select;
 
 pub use budget::{Budget, BudgetLimits, MemoryPool, Reservation};
 pub(crate) use merge::merge;
-pub(crate) use select::Selection;
+pub(crate) use select::{Selection, Wanted};
 
 use crate::error::Result;
 use crate::model::{Labels, Matcher, SeriesData, TimeRange};
 
-/// What the reader will do with the series, so that storage can leave work out. Hints never change a result.
+/// What the reader will do with the series, so that storage can leave work out. Hints never change a result,
+/// but for the order of the series.
 #[derive(Debug, Clone, Default)]
 pub struct SelectHints {
     /// Function around the selector (`rate`), or empty.
@@ -22,6 +23,9 @@ pub struct SelectHints {
     pub range_ms: i64,
     /// Only the label sets are wanted, no samples.
     pub labels_only: bool,
+    /// The series may come in any order (the same one every time): storage then gives them as they lie, target
+    /// by target, which needs no sorting and reads what a target's series share once.
+    pub any_order: bool,
 }
 
 /// Something that PromQL can be asked of.
@@ -36,7 +40,8 @@ pub trait Queryable: Sync {
     ) -> Result<Box<dyn SeriesSet + 'a>>;
 }
 
-/// Selected series, in ascending order of their label sets, each label set once. A consistent view: reading
+/// Selected series, in ascending order of their label sets unless any order is good enough
+/// ([`SelectHints::any_order`]), each label set once. A consistent view: reading
 /// later sees what was there at selection (late samples may or may not be seen).
 pub trait SeriesSet: Send + Sync {
     /// Number of series.

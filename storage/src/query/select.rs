@@ -1,10 +1,12 @@
 //! Selecting series from the head and the blocks, and reading each as one sequence.
 
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry as TableEntry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
 use super::merge::merge;
@@ -12,6 +14,7 @@ use super::{Budget, Reservation, SeriesSet};
 use crate::block::{Block, Damage, ReadScratch};
 use crate::error::{Error, Result};
 use crate::head::{HeadSelected, SeriesView};
+use crate::index::PageRef;
 use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
 /// Series taken from an index between two looks at the budget.
@@ -30,11 +33,15 @@ struct Part {
     entry: u32,
     block: u32,
     ord: SeriesOrd,
+    /// The pages of its target: `pages[from..to]` of the selection.
+    from: u32,
+    to: u32,
 }
 
 struct Entry {
     labels: Labels,
-    head: Option<SeriesView>,
+    /// Apart, because most entries have none and sorting moves entries.
+    head: Option<Box<SeriesView>>,
     /// Its parts: `parts[from..to]`, ascending by block, which is the order of acceptance.
     from: u32,
     to: u32,
@@ -45,62 +52,71 @@ pub(crate) struct Selection {
     blocks: Vec<Arc<Block>>,
     entries: Vec<Entry>,
     parts: Vec<Part>,
+    pages: Vec<(u32, PageRef)>,
     missing: Vec<String>,
     damages: Mutex<Vec<Damage>>,
     dropped: Arc<AtomicU64>,
     _memory: Reservation,
 }
 
+/// Where series come from, and how they are wanted.
+pub(crate) struct Wanted<'a> {
+    pub(crate) matchers: &'a [Matcher],
+    pub(crate) range: TimeRange,
+    pub(crate) any_order: bool,
+    pub(crate) labels_only: bool,
+}
+
 /// Collects entries by label set.
-#[derive(Default)]
 struct Gather {
     entries: Vec<Entry>,
-    parts: Vec<Part>,
-    by_labels: HashMap<Labels, u32>,
+    /// Places of the entries by their label sets; unused while all come from one place, which has each once.
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    one_source: bool,
 }
 
 impl Gather {
     fn entry(&mut self, labels: Labels) -> u32 {
         let next = self.entries.len() as u32;
-        let at = *self.by_labels.entry(labels.clone()).or_insert(next);
-        if at == next {
-            self.entries.push(Entry { labels, head: None, from: 0, to: 0 });
+        if !self.one_source {
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            let of = |at: &u32| entries.get(*at as usize).map(|entry| &entry.labels);
+            let hash = |at: &u32| hasher.hash_one(of(at));
+            let equal = |at: &u32| of(at) == Some(&labels);
+            match self.places.entry(hasher.hash_one(Some(&labels)), equal, hash) {
+                TableEntry::Occupied(known) => return *known.get(),
+                TableEntry::Vacant(place) => place.insert(next),
+            };
         }
-        at
+        self.entries.push(Entry { labels, head: None, from: 0, to: 0 });
+        next
     }
+}
 
-    fn take_head(&mut self, head: Vec<HeadSelected>) {
-        for selected in head {
-            let at = self.entry(selected.labels);
-            if let Some(entry) = self.entries.get_mut(at as usize) {
-                entry.head = Some(selected.view);
-            }
+/// Adds the series of a block, charged to `memory`. A damaged index is an error, behind what could be read
+/// of it.
+fn add_block(
+    (gather, parts, pages): (&mut Gather, &mut Vec<Part>, &mut Vec<(u32, PageRef)>),
+    number: u32,
+    block: &Block,
+    wanted: &Wanted<'_>,
+    budget: &Budget,
+    memory: &mut Reservation,
+) -> Result<()> {
+    let ords = block.resolve(wanted.matchers)?;
+    let mut n = 0usize;
+    block.walk(&ords, wanted.range, pages, &mut |ord, walk, pages| {
+        if n.is_multiple_of(SERIES_PER_CHECK) {
+            budget.check_series(gather.entries.len() as u64)?;
         }
-    }
-
-    /// Adds the series of a block, charged to `memory`. A damaged index is an error, behind what could be read of it.
-    fn add_block(
-        &mut self,
-        number: u32,
-        block: &Block,
-        matchers: &[Matcher],
-        range: TimeRange,
-        budget: &Budget,
-        memory: &mut Reservation,
-    ) -> Result<()> {
-        for (i, ord) in block.select(matchers)?.into_iter().enumerate() {
-            if i % SERIES_PER_CHECK == 0 {
-                budget.check_series(self.entries.len() as u64)?;
-            }
-            if block.may_have(ord, range)? {
-                let labels = block.labels(ord)?;
-                memory.add(ENTRY_BYTES + LOOKUP_BYTES + labels.heap_bytes())?;
-                let entry = self.entry(labels);
-                self.parts.push(Part { entry, block: number, ord });
-            }
-        }
+        n += 1;
+        let labels = walk.labels()?;
+        memory.add(ENTRY_BYTES + LOOKUP_BYTES + labels.heap_bytes())?;
+        let entry = gather.entry(labels);
+        parts.push(Part { entry, block: number, ord, from: pages.start, to: pages.end });
         Ok(())
-    }
+    })
 }
 
 impl Selection {
@@ -110,26 +126,34 @@ impl Selection {
     pub(crate) fn new(
         (head, mut memory): (Vec<HeadSelected>, Reservation),
         blocks: Vec<Arc<Block>>,
-        matchers: &[Matcher],
-        range: TimeRange,
+        wanted: &Wanted<'_>,
         budget: &Budget,
         mut missing: Vec<String>,
         dropped: Arc<AtomicU64>,
     ) -> Result<Self> {
         budget.check_series(head.len() as u64)?;
-        // The head gives each label set once: they are looked up only when blocks follow.
-        let entry_bytes = ENTRY_BYTES + if blocks.is_empty() { 0 } else { LOOKUP_BYTES };
+        let one_source = blocks.len() + usize::from(!head.is_empty()) < 2;
+        let entry_bytes = ENTRY_BYTES + if one_source { 0 } else { LOOKUP_BYTES };
         memory.add(head.len() as u64 * entry_bytes)?;
-        let mut gather = Gather { entries: Vec::with_capacity(head.len()), ..Gather::default() };
-        if blocks.is_empty() {
-            let alone =
-                |HeadSelected { labels, view }| Entry { labels, head: Some(view), from: 0, to: 0 };
-            gather.entries.extend(head.into_iter().map(alone));
-        } else {
-            gather.take_head(head);
+        let mut gather = Gather {
+            entries: Vec::with_capacity(head.len()),
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            one_source,
+        };
+        for selected in head {
+            let at = gather.entry(selected.labels);
+            if let Some(entry) = gather.entries.get_mut(at as usize)
+                && !wanted.labels_only
+            {
+                entry.head = Some(Box::new(selected.view));
+            }
         }
+        let (mut parts, mut pages) = (Vec::new(), Vec::new());
         for (number, block) in blocks.iter().enumerate() {
-            match gather.add_block(number as u32, block, matchers, range, budget, &mut memory) {
+            let number = number as u32;
+            let into = (&mut gather, &mut parts, &mut pages);
+            match add_block(into, number, block, wanted, budget, &mut memory) {
                 Err(Error::Corrupt(cause)) => {
                     missing
                         .push(format!("samples of block {} are missing: {cause}", block.meta().id));
@@ -138,7 +162,7 @@ impl Selection {
             }
         }
         budget.check_series(gather.entries.len() as u64)?;
-        let Gather { mut entries, mut parts, .. } = gather;
+        let mut entries = gather.entries;
         parts.sort_by_key(|part| part.entry);
         for (i, part) in parts.iter().enumerate() {
             if let Some(entry) = entries.get_mut(part.entry as usize) {
@@ -148,9 +172,11 @@ impl Selection {
                 entry.to = i as u32 + 1;
             }
         }
-        entries.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if !wanted.any_order {
+            entries.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
         let damages = Mutex::default();
-        Ok(Self { blocks, entries, parts, missing, damages, dropped, _memory: memory })
+        Ok(Self { blocks, entries, parts, pages, missing, damages, dropped, _memory: memory })
     }
 
     /// The label sets alone.
@@ -195,11 +221,13 @@ impl SeriesSet for Selection {
             for part in parts {
                 let Some(block) = self.blocks.get(part.block as usize) else { continue };
                 let blocks = &mut scratch.blocks;
+                let pages = self.pages.get(part.from as usize..part.to as usize);
+                let pages = pages.unwrap_or_default();
                 let behind = |ts: Option<&i64>| ts.is_none_or(|last| *last < block.range().min);
                 let own = behind(out.ts.last()) && behind(out.histograms.last().map(|(ts, _)| ts));
                 scratch.part.clear();
                 let to = if own { &mut *out } else { &mut scratch.part };
-                match block.read_lossy(part.ord, range, blocks, to, &mut damages) {
+                match block.read_lossy(part.ord, pages, range, blocks, to, &mut damages) {
                     Err(Error::Corrupt(cause)) => {
                         damages.push(Damage { range: block.range(), cause });
                     }
