@@ -14,6 +14,7 @@ use super::error::{ApiError, ApiResult, plain};
 use super::evaluate;
 use super::limits::FORM_BYTES_MAX;
 use super::time::{MAX_TIME_MS, MIN_TIME_MS, parse_duration_ns, parse_time};
+use crate::promql::REGEXES_MAX;
 
 /// The parameters of one request in the order of their appearance, and what their form is charged for.
 #[derive(Default)]
@@ -172,9 +173,13 @@ impl Params {
 
     /// The selectors in `match[]`. The error is the text without `invalid parameter`.
     pub(super) fn matcher_sets(&self) -> Result<Vec<Vec<Matcher>>, String> {
-        let mut sets = Vec::new();
+        let (mut sets, mut regexes) = (Vec::new(), 0);
         for text in self.all("match[]") {
             let matchers = evaluate::parse_selector(text)?;
+            regexes += matchers.iter().map(Matcher::cost).sum::<usize>();
+            if regexes > REGEXES_MAX {
+                return Err(format!("match[] has more than {REGEXES_MAX} regular expressions"));
+            }
             if matchers.iter().all(Matcher::matches_empty) {
                 return Err("match[] must contain at least one non-empty matcher".to_owned());
             }
@@ -296,5 +301,15 @@ mod tests {
         assert_eq!(params("").time_or("time", 5), Ok(5));
         assert_eq!(params("lookback_delta=-5").lookback_ms(), Ok(None));
         assert_eq!(params("lookback_delta=1m").lookback_ms(), Ok(Some(60_000)));
+    }
+
+    #[test]
+    fn regular_expressions_of_all_selectors_are_counted() {
+        let form = |n| "match[]={a%3D~\"b.*\",c%3D\"d\"}&".repeat(n);
+        assert_eq!(params(&form(REGEXES_MAX)).matcher_sets().unwrap().len(), REGEXES_MAX);
+        assert_eq!(
+            params(&form(REGEXES_MAX + 1)).matcher_sets().unwrap_err(),
+            "match[] has more than 256 regular expressions"
+        );
     }
 }

@@ -194,7 +194,7 @@ impl Parser<'_> {
             return Err(ParseError::new(name.span, message));
         };
         if function.name == "label_replace" {
-            self.count_regex(name.span)?;
+            self.count_regexes(1, name.span)?;
         }
         let depth = deepest(&args) + 1;
         let args = args.into_iter().map(|arg| arg.expr).collect();

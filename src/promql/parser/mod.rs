@@ -36,8 +36,8 @@ pub const DEPTH_MAX: usize = 256;
 pub const NODES_MAX: usize = 10_000;
 
 /// How many regular expressions a query may have, those of `label_replace` included: compiling one can take
-/// milliseconds.
-pub const REGEXES_MAX: usize = 250;
+/// milliseconds. A large one counts as several ([`Matcher::cost`]).
+pub const REGEXES_MAX: usize = 256;
 
 /// Reads and checks a query.
 ///
@@ -255,9 +255,9 @@ impl<'a> Parser<'a> {
             .ok_or_else(|| unquoting(token.span, literal, "invalid UTF-8"))
     }
 
-    /// Counts a regular expression that is about to be compiled.
-    fn count_regex(&mut self, span: Span) -> Result<(), ParseError> {
-        self.regexes += 1;
+    /// Counts regular expressions; a large one as several.
+    fn count_regexes(&mut self, n: usize, span: Span) -> Result<(), ParseError> {
+        self.regexes += n;
         if self.regexes > REGEXES_MAX {
             let message = format!("query has more than {REGEXES_MAX} regular expressions");
             return Err(ParseError::new(span, message));

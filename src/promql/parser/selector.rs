@@ -88,11 +88,10 @@ impl Parser<'_> {
         self.take()?;
         let value = self.within(MATCHER_VALUE, |parser| parser.expect(TokenKind::String))?;
         let span = cover(label.span, value.span);
-        if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
-            self.count_regex(span)?;
-        }
-        Matcher::new(name, op, self.unquoted(value)?)
-            .map_err(|cause| ParseError::new(span, cause.to_string()))
+        let matcher = Matcher::new(name, op, self.unquoted(value)?)
+            .map_err(|cause| ParseError::new(span, cause.to_string()))?;
+        self.count_regexes(matcher.cost(), span)?;
+        Ok(matcher)
     }
 
     /// Everything that stands behind `parsed` and belongs to it.

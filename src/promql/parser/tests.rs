@@ -466,11 +466,14 @@ fn regular_expressions_are_counted() {
     assert!(parse(&with(REGEXES_MAX + 1, "a='b',")).is_ok());
     for matcher in ["a=~'b',", "a!~'b',"] {
         let message = error(&with(REGEXES_MAX + 1, matcher));
-        assert!(message.ends_with("query has more than 250 regular expressions"), "{message}");
+        assert!(message.ends_with("query has more than 256 regular expressions"), "{message}");
     }
+    let large = r"a=~'\\pL{20}',";
+    assert!(parse(&with(REGEXES_MAX / 25, large)).is_ok());
+    assert!(parse(&with(REGEXES_MAX / 25 + 1, large)).is_err());
     let relabeled = "label_replace(up, 'a', '', 'b', '.*') or ";
     let message = error(&(relabeled.repeat(REGEXES_MAX + 1) + "up"));
-    assert!(message.ends_with("query has more than 250 regular expressions"), "{message}");
+    assert!(message.ends_with("query has more than 256 regular expressions"), "{message}");
 }
 
 #[test]
