@@ -58,7 +58,7 @@ pub(super) struct Selector {
 }
 
 /// Where a selector or subquery looks when it is evaluated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shift {
     pub(super) offset_ms: i64,
     pub(super) at_ms: Option<i64>,

@@ -8,7 +8,7 @@ use nines_storage::query::{SelectHints, SeriesSet};
 use super::ast::{EdgeMode, Span};
 use super::error::Result;
 use super::eval::{Evaluator, Sink};
-use super::plan::{Selector, seconds};
+use super::plan::{Selector, Shift, seconds};
 use super::row::Row;
 use super::steps::Steps;
 use super::workers::Work;
@@ -82,7 +82,11 @@ impl<'a> Evaluator<'a> {
     ) -> Result<()> {
         let (set, range) = self.select(steps, selector, "", self.lookback_ms, 0)?;
         let evaluate = |_: &Labels, work: &mut Work, row: &mut Row| {
-            let n = self.latest_samples(steps, selector, pick, &work.data, row);
+            let n = if pick == Pick::Value && work.data.histograms.is_empty() {
+                work.latest.fill(steps, selector.shift, self.lookback_ms, &work.data, row)
+            } else {
+                self.latest_samples(steps, selector, pick, &work.data, row)
+            };
             self.account.touch(n);
             Ok(n > 0)
         };
@@ -118,6 +122,51 @@ impl<'a> Evaluator<'a> {
                 (None, None) => continue,
             };
             n += usize::from(place(row, step, pick, data, found));
+        }
+        n
+    }
+}
+
+/// Which sample of a series is the latest at every step. That depends on the timestamps alone, so that the series
+/// of a target share it.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    asked: Option<(Steps, Shift, i64)>,
+    ts: Vec<i64>,
+    /// Place of the sample of every step, plus one; 0 where there is none in the lookback.
+    places: Vec<usize>,
+}
+
+impl Latest {
+    /// Fills `row` with the latest float in the lookback of every step; how many steps have one.
+    fn fill(
+        &mut self,
+        steps: Steps,
+        shift: Shift,
+        lookback_ms: i64,
+        data: &SeriesData,
+        row: &mut Row,
+    ) -> usize {
+        let asked = Some((steps, shift, lookback_ms));
+        if self.asked != asked || self.ts != data.ts {
+            self.asked = asked;
+            self.ts.clone_from(&data.ts);
+            self.places.clear();
+            let mut n = 0;
+            for step in 0..steps.n {
+                let time = shift.of(steps.at(step));
+                n += n_until(self.ts.get(n..).unwrap_or_default(), time);
+                let fresh = latest_float(data, n, time.saturating_sub(lookback_ms)).is_some();
+                self.places.push(if fresh { n } else { 0 });
+            }
+        }
+        let mut n = 0;
+        for (place, out) in self.places.iter().zip(&mut row.values) {
+            let value = place.checked_sub(1).and_then(|at| data.values.get(at));
+            if let Some(value) = value.filter(|value| !is_stale(**value)) {
+                *out = *value;
+                n += 1;
+            }
         }
         n
     }

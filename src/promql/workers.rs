@@ -15,6 +15,7 @@ use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Sink};
 use super::functions::Notes;
 use super::row::Row;
+use super::selector::Latest;
 use super::steps::Steps;
 
 /// Fewest values (series times steps) for which threads are worth their start.
@@ -33,6 +34,7 @@ pub(super) struct Work {
     pub(super) notes: Notes,
     pub(super) scratch: super::edges::Scratch,
     pub(super) sliding: Sliding,
+    pub(super) latest: Latest,
 }
 
 /// Evaluates one series, whose samples have been read, into a row; whether it has any sample.

@@ -84,12 +84,20 @@ pub fn apply(model: &mut Model, writes: &[Write]) -> u64 {
     written
 }
 
-/// All samples inside `range`, through a selection of everything.
+/// All samples inside `range`, through selections of everything: in order and in any order.
 pub fn read(db: &Db, range: TimeRange) -> Model {
+    let ordered = read_in(db, range, false);
+    assert_eq!(read_in(db, range, true), ordered);
+    ordered
+}
+
+fn read_in(db: &Db, range: TimeRange, any_order: bool) -> Model {
     let budget = Budget::unlimited();
     let matchers = [Matcher::equal("__name__", "metric")];
-    let set = db.select(&matchers, range, &SelectHints::default(), &budget).unwrap();
+    let hints = SelectHints { any_order, ..SelectHints::default() };
+    let set = db.select(&matchers, range, &hints, &budget).unwrap();
     assert_eq!(set.warnings(), [] as [String; 0]);
+    assert!(any_order || (1..set.len()).all(|i| set.labels(i - 1) < set.labels(i)));
     let mut data = SeriesData::default();
     let mut all = Model::new();
     for i in 0..set.len() {
