@@ -224,7 +224,13 @@ impl Wal {
         let existed = disk.exists(dir)?;
         create_dir_durable(disk.as_ref(), dir)?;
         let mut replayed = read_log(disk.as_ref(), dir, visit, progress)?;
-        if existed && replayed.files.segments.is_empty() {
+        // Without a checkpoint nothing was ever removed, and the first segment has number 1. A spare one may
+        // be left of a log whose written segments are gone.
+        let files = &replayed.files;
+        let unwritten = files.checkpoints.is_empty()
+            && files.segments.len() == replayed.blank.len()
+            && files.segments.first() != Some(&1);
+        if existed && unwritten {
             replayed.recovery.missing.get_or_insert_with(|| dir.to_owned());
         }
         if let Some(path) = &replayed.recovery.missing {

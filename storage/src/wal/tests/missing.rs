@@ -25,6 +25,25 @@ fn a_log_without_any_segment_is_told_and_goes_on() {
 }
 
 #[test]
+fn a_spare_segment_does_not_hide_that_the_written_one_is_gone() {
+    let disk = SimDisk::new();
+    let (wal, ..) = open(&disk);
+    log_synced(&wal, b"lost");
+    // Asking for room makes the spare one.
+    wal.admit(3000).unwrap();
+    wal.log(KIND, &[1; 3000]).unwrap();
+    wal.flush().unwrap();
+    wal.admit(3000).unwrap();
+    let disk = disk.kill();
+    assert_eq!(wal_segments(&disk), 2);
+    let (_, payloads, recovery) = open(&disk.kill());
+    assert_eq!((payloads.len(), recovery.missing), (2, None));
+    delete(&disk, 1);
+    let (_, payloads, recovery) = open(&disk);
+    assert_eq!((payloads.len(), recovery.missing), (0, Some(dir())));
+}
+
+#[test]
 fn the_segment_behind_a_checkpoint_is_missed() {
     let disk = SimDisk::new();
     let (wal, ..) = open(&disk);
