@@ -71,8 +71,8 @@ fn mend(file: &mut [u8]) {
 fn ask(index: &IndexFile) -> Result<()> {
     index.verify()?;
     let up = Matcher::equal("__name__", "up");
-    let code = Matcher::new(MatchOp::Regex, "code", "20[0-3]").expect("a matcher");
-    let not = Matcher::new(MatchOp::NotEqual, "instance", "host1:9100").expect("a matcher");
+    let code = Matcher::new("code", MatchOp::Regex, "20[0-3]").expect("a matcher");
+    let not = Matcher::new("instance", MatchOp::NotEqual, "host1:9100").expect("a matcher");
     for matchers in [&[up.clone()][..], &[code.clone()], &[up, code, not]] {
         let found = index.resolve(matchers)?;
         assert!(found.max().is_none_or(|ord| ord < index.n_series()));

@@ -15,6 +15,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         }
     };
     let printed = tree.to_string();
+    // As in Prometheus infinity is printed with a sign, which is read as an operator before `^`.
+    if printed.contains("Inf") {
+        return Corpus::Keep;
+    }
     for printed_so in [printed.clone(), pretty(&tree)] {
         let again = parse(&printed_so).unwrap_or_else(|e| {
             panic!("{text:?} became {printed_so:?}: {}", e.render(&printed_so))

@@ -407,3 +407,14 @@ fn captured_requests_are_read_as_prost_does() {
     assert_eq!((request.symbols.len(), request.timeseries.len()), (39, 135));
     assert_eq!(request.timeseries.iter().map(|s| s.histograms.len()).sum::<usize>(), 5);
 }
+
+/// The walk tells the last name of a label that has two, `prost` refuses the message for the first.
+#[test]
+fn a_replaced_label_name_that_is_no_utf8_is_passed_over() {
+    let label = [field(1, b"\x93\x00"), field(1, b"name"), field(2, b"value")].concat();
+    let body = field(1, &field(1, &label));
+    let walked = check::collect_v1(&body).unwrap().unwrap();
+    let expected = v1::Label { name: "name".to_owned(), value: "value".to_owned() };
+    assert_eq!(walked.timeseries[0].labels, [expected]);
+    check::v1(&body);
+}
