@@ -35,6 +35,10 @@ pub struct Damage {
     pub cause: Corruption,
 }
 
+/// Shown each series of a walk: its place, its labels, and which of the pages found are its own.
+pub(crate) type ShowSeries<'a> =
+    &'a mut dyn FnMut(SeriesOrd, &mut LabelWalk<'_>, Range<u32>) -> Result<()>;
+
 /// An opened block.
 pub struct Block {
     disk: Arc<dyn Disk>,
@@ -223,7 +227,7 @@ impl Block {
         ords: &RoaringBitmap,
         range: TimeRange,
         pages: &mut Vec<(u32, PageRef)>,
-        show: &mut dyn FnMut(SeriesOrd, &mut LabelWalk<'_>, Range<u32>) -> Result<()>,
+        show: ShowSeries<'_>,
     ) -> Result<()> {
         if !self.range().overlaps(&range) {
             return Ok(());

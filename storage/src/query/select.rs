@@ -23,7 +23,7 @@ const SERIES_PER_CHECK: usize = 4096;
 const DAMAGES_TOLD_MAX: usize = 5;
 
 /// Memory of one selected series apart from its labels and what the head lends.
-const ENTRY_BYTES: u64 = (size_of::<Entry>() + 2 * size_of::<Part>()) as u64;
+const SELECTED_ENTRY_BYTES: u64 = (size_of::<Entry>() + 2 * size_of::<Part>()) as u64;
 /// Memory of a look-up by label set; the table doubles as it grows.
 const LOOKUP_BYTES: u64 = 2 * size_of::<(Labels, u32)>() as u64;
 
@@ -112,7 +112,7 @@ fn add_block(
         }
         n += 1;
         let labels = walk.labels()?;
-        memory.add(ENTRY_BYTES + LOOKUP_BYTES + labels.heap_bytes())?;
+        memory.add(SELECTED_ENTRY_BYTES + LOOKUP_BYTES + labels.heap_bytes())?;
         let entry = gather.entry(labels);
         parts.push(Part { entry, block: number, ord, from: pages.start, to: pages.end });
         Ok(())
@@ -133,7 +133,7 @@ impl Selection {
     ) -> Result<Self> {
         budget.check_series(head.len() as u64)?;
         let one_source = blocks.len() + usize::from(!head.is_empty()) < 2;
-        let entry_bytes = ENTRY_BYTES + if one_source { 0 } else { LOOKUP_BYTES };
+        let entry_bytes = SELECTED_ENTRY_BYTES + if one_source { 0 } else { LOOKUP_BYTES };
         memory.add(head.len() as u64 * entry_bytes)?;
         let mut gather = Gather {
             entries: Vec::with_capacity(head.len()),

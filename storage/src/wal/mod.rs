@@ -25,6 +25,7 @@ mod log;
 mod replay;
 mod scan;
 mod segment;
+mod settle;
 #[cfg(test)]
 mod tests;
 

@@ -273,6 +273,8 @@ mod tests {
         assert_eq!(out[0].to_bits(), ABSENT.to_bits());
         assert_eq!(out[1], 60.0);
         assert_eq!(sliding.changes(Change::Rate, &spaced, &ts, &values, &mut out), 8);
-        assert_eq!(out, [1.0, 1.0]);
+        // As Prometheus divides: the factor by the range first.
+        let rate = 45.0 * (60.0 / 45.0 / 60.0);
+        assert_eq!(out, [rate, rate]);
     }
 }
