@@ -19,6 +19,13 @@ pub const RECORD_MAGIC: u32 = 0x4352_4e9c;
 pub const RECORD_HEADER_BYTES: usize = 37;
 /// Longest payload of a record. A segment shorter than this bounds it further.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
+/// Highest sequence number that is believed. No log ever comes near it; counting on from it must not overflow.
+pub const SEQUENCE_MAX: u64 = 1 << 62;
+
+/// A sequence number that a log can have.
+fn believed(sequence: u64, what: &'static str) -> Result<u64, Malformed> {
+    if sequence <= SEQUENCE_MAX { Ok(sequence) } else { Err(Malformed { what, at: 0 }) }
+}
 
 /// Header of a segment or checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +83,7 @@ impl FileHeader {
         if version != FORMAT_VERSION {
             return Err(BadHeader::Version(version));
         }
+        let first = believed(first, "first sequence number")?;
         Ok(Self { kind, number, first, salt })
     }
 }
@@ -130,8 +138,8 @@ impl RecordHeader {
         let payload_crc = reader.u32("payload checksum")?;
         let salt = reader.u32("salt")?;
         let payload_bytes = reader.u32("payload length")?;
-        let sequence = reader.u64("sequence number")?;
-        let durable = reader.u64("durable sequence number")?;
+        let sequence = believed(reader.u64("sequence number")?, "sequence number")?;
+        let durable = believed(reader.u64("durable sequence number")?, "durable sequence number")?;
         let kind = RecordKind(reader.u8("record kind")?);
         Ok(Self { kind, sequence, durable, salt, payload_bytes, payload_crc })
     }

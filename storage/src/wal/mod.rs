@@ -34,7 +34,7 @@ use std::time::Duration;
 
 pub use format::{
     CHECKPOINT_KIND, FILE_HEADER_BYTES, FILE_MAGIC, FORMAT_VERSION, RECORD_BYTES_MAX,
-    RECORD_HEADER_BYTES, RECORD_MAGIC, SEGMENT_KIND,
+    RECORD_HEADER_BYTES, RECORD_MAGIC, SEGMENT_KIND, SEQUENCE_MAX,
 };
 pub use log::{Admission, Wal};
 pub use replay::replay;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::crc32;
 use crate::error::Error;
-use crate::wal::format::FileHeader;
+use crate::wal::format::{FileHeader, RecordHeader};
 
 const LONG: [u8; 700] = [0x9c; 700];
 
@@ -253,4 +253,33 @@ fn records_behind_a_cut_tail_stay_cut_when_the_segment_is_damaged_later() {
     assert_eq!(found, [b"first".to_vec(), b"third at last".to_vec()]);
     assert_eq!(recovery.damage.len(), 1);
     assert_eq!(recovery.damage.first().unwrap().lost, Some((Lsn(2), Lsn(2))));
+}
+
+#[test]
+fn a_record_with_an_unbelievable_sequence_number_is_passed_over() {
+    let mut bytes = written_at_once();
+    let salt = FileHeader::read(&bytes).unwrap().salt;
+    let at = ends()[3];
+    let sound = RecordHeader {
+        kind: KIND,
+        sequence: 5,
+        durable: 0,
+        salt,
+        payload_bytes: 0,
+        payload_crc: crc32(b""),
+    };
+    for header in [
+        RecordHeader { sequence: u64::MAX, ..sound },
+        RecordHeader { durable: SEQUENCE_MAX + 1, ..sound },
+    ] {
+        bytes[at..at + RECORD_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        let disk = disk_with(&segment(1), &bytes);
+        let (wal, payloads, recovery) = open(&disk);
+        assert_eq!((payloads, recovery.last), (payloads_of(4), Lsn(4)));
+        log_synced(&wal, b"after");
+        drop(wal);
+        let (_, payloads, _) = open(&disk.crash(1));
+        assert_eq!(payloads.last().unwrap(), b"after");
+        assert_eq!(payloads.len(), 5);
+    }
 }
