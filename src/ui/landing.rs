@@ -117,7 +117,13 @@ fn store(page: &Landing) -> Markup {
 
 fn tenant_facts(facts: &TenantFacts, named: bool) -> Markup {
     let stats = &facts.stats;
-    let time = |ts: Option<i64>| ts.map_or_else(|| "–".to_owned(), format_rfc3339);
+    // To the second, in two words that a narrow card can break between.
+    let time = |ts: Option<i64>| {
+        ts.map_or_else(
+            || "–".to_owned(),
+            |ms| format_rfc3339(ms.div_euclid(1000) * 1000).replace('T', " ").replace('Z', " UTC"),
+        )
+    };
     html! {
         @if named { p { "Tenant " b { (facts.tenant) } } }
         dl.facts {
