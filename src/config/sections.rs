@@ -72,7 +72,7 @@ pub struct StorageConfig {
     pub max_exemplars: usize,
     /// Labels that make up a scrape target.
     pub target_labels: Vec<String>,
-    /// Age at which samples in memory are flushed to a block.
+    /// Age at which samples in memory are flushed to a block. A series without samples for two flushes leaves memory.
     pub flush_interval: PromDuration,
     /// Bytes of log segments at which the head is flushed without waiting for the interval.
     pub wal_flush_bytes: u64,

@@ -47,6 +47,7 @@ enum Read {
 
 const STORE: &[(&Family, Read)] = &[
     (&families::HEAD_SERIES, Read::Count(|s| s.head_series)),
+    (&families::HEAD_EVICTED, Read::Count(|s| s.series_evicted)),
     (&families::HEAD_CHUNKS, Read::Count(|s| s.head_chunks)),
     (&families::HEAD_BYTES, Read::Count(|s| s.head_bytes)),
     (&families::HEAD_SAMPLES, Read::Count(|s| s.samples_appended)),

@@ -78,6 +78,8 @@ families! {
         "Always 1; the label tells the version.";
     HEAD_SERIES = Gauge "nines_head_series"
         "Series in memory.";
+    HEAD_EVICTED = Counter "nines_head_series_evicted_total"
+        "Series that left memory because they were not written any more.";
     HEAD_CHUNKS = Gauge "nines_head_chunks"
         "Chunks in memory.";
     HEAD_BYTES = Gauge "nines_head_bytes"

@@ -53,6 +53,7 @@ struct Counters {
     flushes: AtomicU64,
     compactions: AtomicU64,
     compaction_micros: AtomicU64,
+    evicted: AtomicU64,
     orphans: AtomicU64,
 }
 
@@ -335,6 +336,7 @@ impl Db {
             quarantined_blocks: set.quarantined.len() as u64,
             flushes: load(&self.counters.flushes),
             compactions: load(&self.counters.compactions),
+            series_evicted: load(&self.counters.evicted),
             compaction_seconds: Duration::from_micros(load(&self.counters.compaction_micros))
                 .as_secs_f64(),
             min_ts: blocks().map(|b| b.range().min).chain(bounds.map(|b| b.min)).min(),

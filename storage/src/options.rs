@@ -56,7 +56,7 @@ impl Default for StoreOptions {
             tenants_max: 1000,
             exemplars_max: 100_000,
             target_labels: TARGET_LABELS.map(str::to_owned).to_vec(),
-            flush_interval: Duration::from_secs(2 * 3600),
+            flush_interval: Duration::from_secs(30 * 60),
             wal_bytes_max: 1 << 30,
             wal_segment_bytes: SEGMENT_BYTES,
         }

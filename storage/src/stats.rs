@@ -7,6 +7,8 @@ use crate::wal::WalStats;
 pub struct DbStats {
     /// Series in the head's index.
     pub head_series: u64,
+    /// Series that left the head because they had no samples any more.
+    pub series_evicted: u64,
     /// Chunks in the head.
     pub head_chunks: u64,
     /// Heap bytes of samples, series states and series keys.

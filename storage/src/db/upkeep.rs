@@ -111,7 +111,11 @@ impl Db {
         maintenance.flushed_before = Some(segment);
         maintenance.last_flush_ms = Some(now_ms);
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        self.truncate_log(maintenance)
+        self.truncate_log(maintenance)?;
+        // Not before the log has let go of their samples: a replay would not know whose they are.
+        let n_gone = self.head.evict_idle(self.head.closed_to_series.load(Ordering::Relaxed));
+        self.counters.evicted.fetch_add(n_gone, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes from the log what the last flush has put into blocks.

@@ -1,8 +1,11 @@
 //! A batch on its way into the head: find the series, collect the samples, judge, log, apply, wait.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use parking_lot::RwLockReadGuard;
+
+use super::creating::Creating;
+use super::keys::{Bindings, NO_BINDING};
 use super::records::{self, LoggedSample, SampleEncoder};
 use super::series::Verdict;
 use super::{Head, Place, SHARDS, Shard};
@@ -15,8 +18,11 @@ use crate::wal::Lsn;
 const RECORD_BYTES_TARGET: usize = 1 << 20;
 /// Most bytes a sample takes in the log: two varints, the value, a start timestamp.
 const SAMPLE_BYTES_MAX: usize = 10 + 10 + 8 + 10;
+/// A series is held by its batch; should it be gone all the same, its samples must not count as written.
+const GONE: Error =
+    Error::Unavailable { why: "a series left memory while it was written: try again" };
 /// What the log adds to a record, rounded up.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+pub(super) const RECORD_OVERHEAD_BYTES: usize = 64;
 /// Oldest timestamp that is taken: 285,000 years before the epoch, so that no difference overflows.
 const TS_MIN: i64 = -(1 << 53);
 
@@ -43,6 +49,10 @@ pub(super) struct Buffers {
     encoder: SampleEncoder,
     payload: Vec<u8>,
     with_start: bool,
+    /// Log entries of new series.
+    definitions: Vec<u8>,
+    /// Keys that were not bound, with the places of their series.
+    learnt: Vec<(u128, Place)>,
 }
 
 impl Buffers {
@@ -51,6 +61,7 @@ impl Buffers {
         self.histograms.clear();
         self.exemplars.clear();
         self.metadata.clear();
+        self.learnt.clear();
         self.with_start = false;
     }
 }
@@ -66,6 +77,10 @@ struct Conflict {
 /// See the module. Nothing is visible or logged before [`Appender::commit`], but for new series.
 pub struct Appender<'a> {
     head: &'a Head,
+    /// Held until the batch is applied: no place that it found is given to another series before.
+    bindings: Option<RwLockReadGuard<'a, Bindings>>,
+    cursor: u32,
+    creating: Option<Creating<'a>>,
     buffers: Buffers,
     failed: Option<Error>,
 }
@@ -73,13 +88,19 @@ pub struct Appender<'a> {
 impl<'a> Appender<'a> {
     pub(super) fn new(head: &'a Head, mut buffers: Buffers) -> Self {
         buffers.clear();
-        Self { head, buffers, failed: None }
+        let bindings = Some(head.keys.read());
+        Self { head, bindings, cursor: NO_BINDING, creating: None, buffers, failed: None }
     }
 
     /// The series whose label bytes hash to `key`, if one was bound. Neither allocates nor reads a label.
     #[must_use]
-    pub fn find(&self, key: u128) -> Option<SeriesHandle> {
-        self.head.keys.find(key).map(SeriesHandle)
+    #[inline]
+    pub fn find(&mut self, key: u128) -> Option<SeriesHandle> {
+        let place = self.bindings.as_ref()?.find(key, &mut self.cursor)?;
+        if self.creating.is_some() {
+            self.end_creating();
+        }
+        Some(SeriesHandle(place.0))
     }
 
     /// The series with this label set, created when it is new; binds `key` to it.
@@ -92,54 +113,36 @@ impl<'a> Appender<'a> {
         key: u128,
         labels: &Labels,
     ) -> std::result::Result<SeriesHandle, RejectReason> {
-        let head = self.head;
-        let (known, n_series) = {
-            let registry = head.registry.read();
-            let ord = registry.index.get(labels);
-            let place = ord.and_then(|ord| registry.places.get(ord.0 as usize).copied());
-            (place, registry.places.len())
-        };
-        let place = match known {
-            Some(place) => place,
-            None => self.create(labels)?,
-        };
-        head.keys.bind(key, place.0, n_series);
+        // Twenty bytes beside the labels: reference, count. Their lengths are in their bytes.
+        let bytes = labels.as_bytes().len() + 20;
+        if self.creating.as_ref().is_none_or(|creating| !creating.has_room_for(bytes)) {
+            self.end_creating();
+            match Creating::begin(self.head, bytes) {
+                Ok(creating) => self.creating = Some(creating),
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                    return Err(RejectReason::SeriesLimit);
+                }
+            }
+        }
+        let Some(creating) = &mut self.creating else { return Err(RejectReason::SeriesLimit) };
+        let place = creating.place_of(self.head, labels, &mut self.buffers.definitions)?;
+        self.buffers.learnt.push((key, place));
         Ok(SeriesHandle(place.0))
     }
 
-    fn create(&mut self, labels: &Labels) -> std::result::Result<Place, RejectReason> {
-        let head = self.head;
-        // Twenty bytes beside each label: reference, count, and two lengths of up to ten.
-        let bytes = labels.as_bytes().len() + 20 * labels.len() + 64;
-        let _admitted = match head.wal().and_then(|wal| wal.admit(bytes)) {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                return Err(RejectReason::SeriesLimit);
-            }
-        };
-        let mut registry = head.registry.write();
-        let full = registry.places.len() as u64 >= head.options.series_max
-            || head.closed_to_series.load(Ordering::Relaxed);
-        if full && registry.index.get(labels).is_none() {
-            return Err(RejectReason::SeriesLimit);
-        }
-        let Ok((ord, new)) = registry.index.insert(labels) else {
-            return Err(RejectReason::SeriesLimit);
-        };
-        if !new {
-            return registry.places.get(ord.0 as usize).copied().ok_or(RejectReason::SeriesLimit);
-        }
-        let reference = SeriesRef(registry.next_reference);
-        let place = head.create(&mut registry, ord, reference);
-        // Under the registry's lock: no sample of the series can reach the log before its definition.
-        let payload = &mut self.buffers.payload;
-        payload.clear();
-        records::put_series(payload, reference, labels);
-        if let Err(error) = head.log_applied(records::SERIES, payload) {
+    /// Lets go of the registry, with the new series logged: no sample of theirs can reach the log before.
+    #[cold]
+    fn end_creating(&mut self) {
+        let Some(creating) = self.creating.take() else { return };
+        let definitions = &mut self.buffers.definitions;
+        if !definitions.is_empty()
+            && let Err(error) = self.head.log_applied(records::SERIES, definitions)
+        {
             self.failed.get_or_insert(error);
         }
-        Ok(place)
+        definitions.clear();
+        drop(creating);
     }
 
     /// Adds a float sample; `start_ts` in milliseconds, 0 where unset.
@@ -170,6 +173,7 @@ impl<'a> Appender<'a> {
     /// # Errors
     /// Nothing of the batch is acknowledged; the sender should repeat it.
     pub fn commit(mut self, now_ms: i64) -> Result<AppendOutcome> {
+        self.end_creating();
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -179,8 +183,25 @@ impl<'a> Appender<'a> {
         let applied = self.apply(&mut outcome);
         // Once more: a flush that began in between counts what was applied behind it as new.
         self.head.widen_bounds(seen);
+        self.bind_learnt();
         self.head.wal()?.sync(applied?)?;
         Ok(outcome)
+    }
+
+    /// Lets go of the places, and binds the keys that were not bound.
+    fn bind_learnt(&mut self) {
+        let epoch = self.bindings.take().map(|bindings| bindings.epoch());
+        if self.buffers.learnt.is_empty() {
+            return;
+        }
+        let n_series = self.head.registry.read().n_series() as usize;
+        let mut bindings = self.head.keys.write();
+        // A place that went in between must not be bound. The keys are learnt another time.
+        if epoch == Some(bindings.epoch()) {
+            for (key, place) in self.buffers.learnt.drain(..) {
+                bindings.bind(key, place, n_series);
+            }
+        }
     }
 
     fn apply(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
@@ -272,7 +293,7 @@ impl<'a> Appender<'a> {
             let mut shard = shard.lock();
             encoder.begin(*with_start);
             for sample in run.iter().filter_map(|i| samples.get(*i as usize)) {
-                match apply(&mut shard, sample, encoder) {
+                match apply(&mut shard, sample, encoder)? {
                     Ok(Verdict::Late) => n_late += 1,
                     Ok(_) => {}
                     Err(conflict) => {
@@ -317,8 +338,8 @@ impl<'a> Appender<'a> {
             }
             let _admitted = head.wal()?.admit(bytes)?;
             let mut shard = head.shard(place).lock();
-            let Some((series, target)) = shard.at(place.local()) else { continue };
-            match series.append_histogram(target, ts, &histogram) {
+            let Some((series, mut home)) = shard.at(place.local()) else { return Err(GONE) };
+            match series.append_histogram(&mut home, ts, &histogram) {
                 Verdict::Conflict(existing) => {
                     conflicts.push(Conflict { ord: series.ord, ts, existing, refused: None });
                     continue;
@@ -444,6 +465,8 @@ fn prefix_within<T>(items: &[T], max: usize, bytes_of: impl Fn(&T) -> usize) -> 
 
 impl Drop for Appender<'_> {
     fn drop(&mut self) {
+        // Others may have found the series by now.
+        self.end_creating();
         self.head.keep_buffers(std::mem::take(&mut self.buffers));
     }
 }
@@ -483,20 +506,20 @@ fn apply(
     shard: &mut Shard,
     sample: &Pending,
     encoder: &mut SampleEncoder,
-) -> std::result::Result<Verdict, Conflict> {
+) -> Result<std::result::Result<Verdict, Conflict>> {
     let Pending { place, ts, bits, start_ts } = *sample;
-    let Some((series, target)) = shard.at(place.local()) else { return Ok(Verdict::Repeated) };
-    let verdict = series.append(target, ts, bits, start_ts);
+    let Some((series, mut home)) = shard.at(place.local()) else { return Err(GONE) };
+    let verdict = series.append(&mut home, ts, bits, start_ts);
     match verdict {
         Verdict::Appended | Verdict::Late => {
             encoder.push(LoggedSample { reference: series.reference, ts, bits, start_ts });
         }
         Verdict::Repeated => {}
         Verdict::Conflict(existing) => {
-            return Err(Conflict { ord: series.ord, ts, existing, refused: Some(bits) });
+            return Ok(Err(Conflict { ord: series.ord, ts, existing, refused: Some(bits) }));
         }
     }
-    Ok(verdict)
+    Ok(Ok(verdict))
 }
 
 impl Head {

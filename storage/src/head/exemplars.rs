@@ -45,6 +45,11 @@ impl ExemplarRing {
         true
     }
 
+    /// Whether there are exemplars of the series.
+    pub(crate) fn has(&self, ord: u32) -> bool {
+        self.by_series.contains_key(&ord)
+    }
+
     /// The exemplars of one series by time.
     pub(crate) fn of(&self, ord: u32) -> impl Iterator<Item = &Exemplar> {
         self.by_series.get(&ord).into_iter().flatten()

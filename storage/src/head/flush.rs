@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::records;
-use super::series::MemSeries;
-use super::target::{Target, Usage};
-use super::{Head, Shard};
+use super::series::{Home, MemSeries};
+use super::target::Target;
+use super::{Head, Registry, Shard};
 use crate::append::Exemplar;
 use crate::error::{Error, Result};
-use crate::index::EntityId;
+use crate::index::{EntityId, MemIndex};
 use crate::model::{Labels, SeriesData, SeriesOrd, SeriesRef, TimeRange};
 use crate::wal::{RecordKind, Visit};
 
@@ -35,13 +35,15 @@ impl Head {
         let mut any = false;
         for shard in &self.shards {
             let mut shard = shard.lock();
-            let Shard { series, targets } = &mut *shard;
+            let Shard { series, targets, chunks, .. } = &mut *shard;
             targets.iter_mut().for_each(Target::freeze);
-            for series in series {
+            let copy = chunks.has_frozen();
+            for series in series.iter_mut() {
                 if let Some(target) = targets.get_mut(series.target as usize) {
-                    any |= series.freeze(target);
+                    any |= series.freeze(&mut Home { target, chunks }, copy);
                 }
             }
+            if copy { chunks.forget_finished() } else { chunks.freeze() }
         }
         any
     }
@@ -50,17 +52,13 @@ impl Head {
     pub(crate) fn drop_frozen(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            let Shard { series, targets } = &mut *shard;
-            for target in &mut *targets {
-                target.drop_frozen();
-                target.usage = Usage::default();
+            let Shard { series, targets, chunks, .. } = &mut *shard;
+            targets.iter_mut().for_each(Target::drop_frozen);
+            for series in series.iter_mut() {
+                series.drop_frozen(chunks);
+                series.count_idle_flush();
             }
-            for series in series {
-                series.drop_frozen();
-                if let Some(target) = targets.get_mut(series.target as usize) {
-                    target.usage.add(series.usage());
-                }
-            }
+            chunks.drop_frozen();
         }
         self.bounds.lock()[0] = None;
     }
@@ -102,12 +100,12 @@ impl Head {
         let mut data = SeriesData::default();
         let mut entity = None;
         for ord in &target.series {
-            let place = self.registry.read().places.get(ord.0 as usize).copied();
+            let place = self.registry.read().place(*ord);
             let Some(place) = place else { continue };
             let view = {
                 let mut shard = self.shard(place).lock();
-                let Some((series, target)) = shard.at(place.local()) else { continue };
-                series.view(target, range, true)
+                let Some((series, mut home)) = shard.at(place.local()) else { continue };
+                series.view(&mut home, range, true)
             };
             if view.is_empty() {
                 continue;
@@ -128,10 +126,11 @@ impl Head {
         Ok(())
     }
 
-    /// Writes the records that must outlive the samples: series, metadata, exemplars.
+    /// Writes the records that must outlive the samples: series, metadata, exemplars. The caller excludes
+    /// eviction.
     pub(crate) fn checkpoint(&self, log: Visit<'_>) -> Result<()> {
         let mut payload = Vec::new();
-        let n = self.registry.read().places.len() as u32;
+        let ords = self.with_index(MemIndex::live);
         let mut put = |kind: u8, payload: &mut Vec<u8>, all: bool| {
             if !payload.is_empty() && (all || payload.len() >= CHECKPOINT_RECORD_BYTES_TARGET) {
                 log(RecordKind(kind), payload)?;
@@ -139,14 +138,10 @@ impl Head {
             }
             Ok(())
         };
-        for ord in 0..n {
+        for ord in ords.iter().map(SeriesOrd) {
             let registry = self.registry.read();
-            if let Some(reference) = registry.references.get(ord as usize) {
-                records::put_series(
-                    &mut payload,
-                    *reference,
-                    &registry.index.labels(SeriesOrd(ord)),
-                );
+            if let Some(reference) = self.reference(&registry, ord) {
+                records::put_series(&mut payload, reference, &registry.index.labels(ord));
             }
             drop(registry);
             put(records::SERIES, &mut payload, false)?;
@@ -168,8 +163,15 @@ impl Head {
 
     fn all_exemplars(&self) -> Vec<(SeriesRef, Exemplar)> {
         let registry = self.registry.read();
-        let ring = self.exemplars.lock();
-        let reference = |ord: u32| registry.references.get(ord as usize).copied();
-        ring.iter().filter_map(|(ord, e)| Some((reference(ord)?, e.clone()))).collect()
+        let all: Vec<(u32, Exemplar)> =
+            self.exemplars.lock().iter().map(|(ord, e)| (ord, e.clone())).collect();
+        let reference = |ord| self.reference(&registry, SeriesOrd(ord));
+        all.into_iter().filter_map(|(ord, e)| Some((reference(ord)?, e))).collect()
+    }
+
+    fn reference(&self, registry: &Registry, ord: SeriesOrd) -> Option<SeriesRef> {
+        let place = registry.place(ord)?;
+        let shard = self.shard(place).lock();
+        shard.series.get(place.local()).map(|series| series.reference)
     }
 }

@@ -6,21 +6,27 @@
 //! # Threads and locks
 //!
 //! Series are spread over [`SHARDS`] shards by target, each behind its lock. Locks are taken in this
-//! order: registry, shard, exemplars or metadata, then the log's own. A sample is judged, applied and
+//! order: places held, key bindings, registry, shard, exemplars or metadata, then the log's own. A sample is judged, applied and
 //! queued for the log under its shard's lock, so that the log holds the samples of a series in the order
 //! in which they were judged, and replay judges them the same. Nothing waits for the disk under a lock.
 
 mod appender;
+mod creating;
+mod evict;
 mod exemplars;
+mod finished;
 mod flush;
 mod keys;
+mod links;
 mod loose;
 mod metadata;
 mod open_chunk;
+mod paged;
 mod records;
 mod replay;
 mod series;
 mod target;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +38,7 @@ use roaring::RoaringBitmap;
 pub use appender::{Appender, SeriesHandle};
 pub(crate) use flush::FrozenTarget;
 pub(crate) use replay::Replayer;
-pub(crate) use series::SeriesView;
+pub(crate) use view::SeriesView;
 
 use crate::append::{Exemplar, Metadata};
 use crate::error::{Error, Result};
@@ -43,7 +49,8 @@ use appender::Buffers;
 use exemplars::ExemplarRing;
 use keys::KeyMap;
 use metadata::MetadataTable;
-use series::MemSeries;
+use paged::Paged;
+use series::{Chunks, Home, MemSeries};
 use target::Target;
 
 /// The label that Prometheus gives to each scrape of its own.
@@ -76,27 +83,82 @@ impl Place {
 
 #[derive(Debug, Default)]
 struct Shard {
-    series: Vec<MemSeries>,
+    series: Paged<MemSeries>,
     targets: Vec<Target>,
+    chunks: Chunks,
+    /// Places of series that went.
+    free: Vec<u32>,
 }
 
 impl Shard {
-    /// The series at `local` and its target.
-    fn at(&mut self, local: usize) -> Option<(&mut MemSeries, &mut Target)> {
+    /// The series at `local` and where it lives.
+    fn at(&mut self, local: usize) -> Option<(&mut MemSeries, Home<'_>)> {
         let series = self.series.get_mut(local)?;
         let target = self.targets.get_mut(series.target as usize)?;
-        Some((series, target))
+        Some((series, Home { target, chunks: &mut self.chunks }))
+    }
+
+    /// Where the target of an entity lies in its shard.
+    fn target_of(entity: EntityId) -> usize {
+        entity.0 as usize / SHARDS
+    }
+
+    /// Keeps a series where one went, or behind all others. Answers its place in the shard.
+    fn add(&mut self, series: MemSeries) -> usize {
+        if let Some(local) = self.free.pop()
+            && let Some(place) = self.series.get_mut(local as usize)
+        {
+            *place = series;
+            return local as usize;
+        }
+        self.series.push(series);
+        self.series.len() - 1
+    }
+
+    /// Gives the place of a series without samples to the next one.
+    fn free(&mut self, local: usize) {
+        if let Some(series) = self.series.get_mut(local) {
+            *series = MemSeries::nobody();
+            self.free.push(local as u32);
+        }
+    }
+
+    /// Forgets what is known of a target whose series are gone: its number may name another one next.
+    fn forget_target(&mut self, target: usize) {
+        if let Some(target) = self.targets.get_mut(target) {
+            *target = Target::default();
+        }
+    }
+
+    /// Number of series.
+    fn n_series(&self) -> usize {
+        self.series.len() - self.free.len()
     }
 }
 
 /// Which series there are.
 struct Registry {
     index: MemIndex,
-    /// By `SeriesOrd`.
-    places: Vec<Place>,
-    /// By `SeriesOrd`.
-    references: Vec<SeriesRef>,
+    /// By `SeriesOrd`; of no meaning where the index has no series.
+    places: Paged<Place>,
     next_reference: u64,
+}
+
+impl Registry {
+    fn place(&self, ord: SeriesOrd) -> Option<Place> {
+        self.places.get(ord.0 as usize).copied()
+    }
+
+    fn set_place(&mut self, ord: SeriesOrd, place: Place) {
+        match self.places.get_mut(ord.0 as usize) {
+            Some(old) => *old = place,
+            None => self.places.push(place),
+        }
+    }
+
+    fn n_series(&self) -> u64 {
+        self.index.n_series()
+    }
 }
 
 /// Limits of the head.
@@ -121,6 +183,8 @@ pub(crate) struct Head {
     wal: Option<Arc<Wal>>,
     options: HeadOptions,
     registry: RwLock<Registry>,
+    /// Held for reading by whoever knows a place or a `SeriesOrd` without holding the registry.
+    places_held: RwLock<()>,
     shards: Vec<Mutex<Shard>>,
     keys: KeyMap,
     exemplars: Mutex<ExemplarRing>,
@@ -160,12 +224,8 @@ impl Head {
         let index = MemIndex::new(&options.target_labels);
         Self {
             wal: None,
-            registry: RwLock::new(Registry {
-                index,
-                places: Vec::new(),
-                references: Vec::new(),
-                next_reference: 1,
-            }),
+            registry: RwLock::new(Registry { index, places: Paged::default(), next_reference: 1 }),
+            places_held: RwLock::new(()),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             keys: KeyMap::new(),
             exemplars: Mutex::new(ExemplarRing::new(options.exemplars_max)),
@@ -220,7 +280,7 @@ impl Head {
     /// Creates the series in the registry and its shard. The caller holds the registry.
     fn create(&self, registry: &mut Registry, ord: SeriesOrd, reference: SeriesRef) -> Place {
         let entity = registry.index.entity_of(ord).unwrap_or(EntityId(0));
-        let (shard_number, target) = (entity.0 as usize % SHARDS, entity.0 as usize / SHARDS);
+        let (shard_number, target) = (entity.0 as usize % SHARDS, Shard::target_of(entity));
         let mut shard = self.shards[shard_number].lock();
         if shard.targets.len() <= target {
             shard.targets.resize_with(target + 1, Target::default);
@@ -230,10 +290,9 @@ impl Head {
         {
             target.scraped_as_one = registry.index.entity_has(entity, SCRAPE_LABEL);
         }
-        let place = Place::new(shard_number, shard.series.len());
-        shard.series.push(MemSeries::new(reference, ord, target as u32));
-        registry.places.push(place);
-        registry.references.push(reference);
+        let local = shard.add(MemSeries::new(reference, ord, target as u32));
+        let place = Place::new(shard_number, local);
+        registry.set_place(ord, place);
         registry.next_reference = registry.next_reference.max(reference.0.saturating_add(1));
         place
     }
@@ -248,6 +307,7 @@ impl Head {
         labels_only: bool,
         charge: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<Vec<HeadSelected>> {
+        let _held = self.places_held.read();
         let mut wanted = self.places_of(|index| index.resolve(matchers))?;
         charge(wanted.len() as u64, wanted.len() as u64 * SELECTED_BYTES)?;
         wanted.sort_unstable_by_key(|(place, _)| (place.shard(), place.local()));
@@ -258,8 +318,8 @@ impl Head {
                 let Some((first, _)) = some.first() else { continue };
                 let mut shard = self.shard(*first).lock();
                 for (place, ord) in some {
-                    let Some((series, target)) = shard.at(place.local()) else { continue };
-                    let view = series.view(target, range, false);
+                    let Some((series, mut home)) = shard.at(place.local()) else { continue };
+                    let view = series.view(&mut home, range, false);
                     if !view.is_empty() {
                         found.push((*ord, if labels_only { SeriesView::default() } else { view }));
                     }
@@ -284,15 +344,15 @@ impl Head {
         Ok(selected)
     }
 
-    /// Where the series lie that `resolve` names. Series never go, so that this stays true.
+    /// Where the series lie that `resolve` names. The caller keeps them there.
     fn places_of(
         &self,
         resolve: impl FnOnce(&MemIndex) -> Result<RoaringBitmap>,
     ) -> Result<Vec<(Place, SeriesOrd)>> {
         let registry = self.registry.read();
         let ords = resolve(&registry.index)?;
-        let place = |ord: u32| registry.places.get(ord as usize).copied();
-        Ok(ords.iter().filter_map(|ord| Some((place(ord)?, SeriesOrd(ord)))).collect())
+        let found = ords.iter().map(SeriesOrd);
+        Ok(found.filter_map(|ord| Some((registry.place(ord)?, ord))).collect())
     }
 
     /// Exemplars inside `range` of the series that satisfy any of `sets`.
@@ -326,7 +386,7 @@ impl Head {
     }
 
     /// Deletes samples inside `range` of the series that satisfy any of `sets`, in memory and in the log;
-    /// durable on return. The caller excludes flushes. Returns how many series lost samples.
+    /// durable on return. The caller excludes flushes and eviction. Returns how many series lost samples.
     pub(crate) fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
         let mut places = self.places_of(|index| {
             let mut ords = RoaringBitmap::new();
@@ -355,8 +415,8 @@ impl Head {
         let mut references = Vec::with_capacity(places.len());
         let mut n_deleted = 0;
         for (place, _) in places {
-            if let Some((series, target)) = shard.at(place.local()) {
-                n_deleted += u64::from(series.delete(target, range));
+            if let Some((series, mut home)) = shard.at(place.local()) {
+                n_deleted += u64::from(series.delete(&mut home, range));
                 references.push(series.reference);
             }
         }
@@ -376,12 +436,11 @@ impl Head {
         let mut size = HeadSize::default();
         for shard in &self.shards {
             let shard = shard.lock();
-            size.series += shard.series.len() as u64;
-            for target in &shard.targets {
-                size.chunks += target.usage.chunks as u64;
-                size.heap_bytes += (target.usage.bytes + target.heap_bytes()) as u64;
-            }
-            size.heap_bytes += (shard.series.capacity() * size_of::<MemSeries>()) as u64;
+            size.series += shard.n_series() as u64;
+            size.chunks += shard.chunks.n_chunks() as u64;
+            let targets: usize = shard.targets.iter().map(Target::heap_bytes).sum();
+            size.heap_bytes +=
+                (targets + shard.chunks.heap_bytes() + shard.series.heap_bytes()) as u64;
         }
         size.heap_bytes += self.keys.heap_bytes() as u64;
         size.exemplars = self.exemplars.lock().len() as u64;

@@ -12,19 +12,24 @@
 //!
 //! A value `v` has mantissa `m` at exponent `e` when `m / 10^e` gives `v` back bit for bit and
 //! |m| < 2^53; whatever has none (NaN, -0.0, long fractions) is kept raw. A run that is not finished
-//! lives outside the bytes, so that a series which does not change owns no memory beyond its state.
+//! lives outside the bytes, and so does a first value that nothing else followed: a series which does not
+//! change owns no memory beyond its state.
 
-use crate::codec::{Malformed, Reader, put_ivarint, unzigzag, zigzag};
+use super::links::{Links, Tail};
+use super::target::WINDOW_SLOTS;
+use crate::codec::{Malformed, Reader, unzigzag, zigzag};
 
 /// Decimal exponents a value may have.
 const EXPONENT_MAX: u8 = 18;
 /// State of a series whose last value has no mantissa.
 const EXPONENT_RAW: u8 = 63;
+/// State of a chunk whose first value is not written yet.
+const EXPONENT_NONE: u8 = 62;
 /// Largest mantissa plus one: beyond it integers are not exact doubles.
 const MANTISSA_LIMIT: f64 = 9_007_199_254_740_992.0;
-const TOKEN_ARG_MAX: u16 = 64;
+const TOKEN_ARG_MAX: u8 = 64;
 /// After a raw value, every how many samples a mantissa is looked for again.
-const RAW_RETRY: u16 = 8;
+const RAW_RETRY: u8 = 8;
 const STEP_INLINE_MAX: u64 = 55;
 
 const RUN: u8 = 0;
@@ -59,121 +64,189 @@ fn smallest_exponent(value: f64) -> Option<(u8, i64)> {
     (0..=EXPONENT_MAX).find_map(|e| mantissa(value, e).map(|m| (e, m)))
 }
 
-/// The chunk a series is appending to.
-#[derive(Debug, Default)]
-pub(crate) struct OpenChunk {
-    bytes: Vec<u8>,
+/// The chunk a series is appending to. Its tokens lie in the shard's [`Links`].
+#[derive(Debug)]
+pub(super) struct OpenChunk {
     last_bits: u64,
-    last_mantissa: i64,
+    /// Number of the target's window whose slots it fills.
+    pub(super) window: u32,
+    link: u32,
+    fill: u8,
     /// Unfinished run: samples equal to the last one that no token says yet.
-    run: u16,
+    run: u8,
     /// Slot behind the last sample, relative to the window.
-    next_slot: u16,
+    next_slot: u8,
     /// Samples.
-    len: u16,
+    len: u8,
     exponent: u8,
+    /// Flushes in a row that found the series without a sample.
+    pub(super) idle_flushes: u8,
+}
+
+/// Before the first slot.
+pub(super) const NO_WINDOW: u32 = u32::MAX;
+
+const _: () = assert!(WINDOW_SLOTS < u8::MAX as usize, "slots are counted in bytes");
+
+impl Default for OpenChunk {
+    fn default() -> Self {
+        let Tail { link, fill } = Tail::EMPTY;
+        Self {
+            last_bits: 0,
+            window: NO_WINDOW,
+            link,
+            fill,
+            run: 0,
+            next_slot: 0,
+            len: 0,
+            exponent: EXPONENT_NONE,
+            idle_flushes: 0,
+        }
+    }
+}
+
+/// Where tokens go.
+trait Tokens {
+    fn put(&mut self, byte: u8);
+
+    fn put_all(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.put(*byte));
+    }
+}
+
+impl Tokens for Vec<u8> {
+    fn put(&mut self, byte: u8) {
+        self.push(byte);
+    }
+}
+
+struct Chain<'a> {
+    links: &'a mut Links,
+    tail: Tail,
+}
+
+impl Tokens for Chain<'_> {
+    fn put(&mut self, byte: u8) {
+        self.links.push(&mut self.tail, byte);
+    }
+}
+
+fn put_counted(out: &mut impl Tokens, token: u8, mut count: u8) {
+    while count > 0 {
+        let n = count.min(TOKEN_ARG_MAX);
+        out.put(token | (n - 1) << 2);
+        count -= n;
+    }
+}
+
+fn put_step(out: &mut impl Tokens, delta: u64) {
+    if delta <= STEP_INLINE_MAX {
+        out.put(STEP | (delta as u8) << 2);
+        return;
+    }
+    let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
+    out.put(STEP | (STEP_INLINE_MAX as u8 + n) << 2);
+    let le = delta.to_le_bytes();
+    out.put_all(le.get(..usize::from(n)).unwrap_or(&le));
+}
+
+/// Writes an anchor of the value; answers the exponent that it has from then on.
+fn put_anchor(out: &mut impl Tokens, bits: u64, try_decimal: bool) -> u8 {
+    let value = f64::from_bits(bits);
+    if let Some((exponent, m)) = try_decimal.then(|| smallest_exponent(value)).flatten() {
+        out.put(ANCHOR | exponent << 2);
+        let mut rest = zigzag(m);
+        while rest >= 0x80 {
+            out.put(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        out.put(rest as u8);
+        return exponent;
+    }
+    out.put(ANCHOR | EXPONENT_RAW << 2);
+    out.put_all(&bits.to_le_bytes());
+    EXPONENT_RAW
 }
 
 impl OpenChunk {
     /// Number of samples.
-    pub(crate) fn len(&self) -> u16 {
+    pub(super) fn len(&self) -> u8 {
         self.len
     }
 
     /// The first slot that may still be written.
-    pub(crate) fn next_slot(&self) -> u16 {
+    pub(super) fn next_slot(&self) -> u8 {
         self.next_slot
     }
 
-    /// Heap bytes owned.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+    fn tail(&self) -> Tail {
+        Tail { link: self.link, fill: self.fill }
     }
 
     /// Appends the value at `slot`, which is at least [`OpenChunk::next_slot`].
-    pub(crate) fn push(&mut self, slot: u16, bits: u64) {
+    pub(super) fn push(&mut self, links: &mut Links, slot: u8, bits: u64) {
         let gap = slot - self.next_slot;
-        if gap > 0 {
-            self.finish_run();
-            self.put_counted(GAP, gap);
-        }
-        if self.len > 0 && bits == self.last_bits {
+        if gap == 0 && self.len > 0 && bits == self.last_bits {
             self.run += 1;
         } else {
-            self.finish_run();
-            self.put_value(bits);
-            self.last_bits = bits;
+            self.push_token(links, gap, bits);
         }
         self.next_slot = slot + 1;
         self.len += 1;
     }
 
-    fn finish_run(&mut self) {
-        let run = std::mem::take(&mut self.run);
-        if run > 0 {
-            self.put_counted(RUN, run);
+    fn push_token(&mut self, links: &mut Links, gap: u8, bits: u64) {
+        let mut out = Chain { links, tail: self.tail() };
+        if gap > 0 || self.len > 0 {
+            self.exponent = self.settle(&mut out);
+            self.run = 0;
         }
+        put_counted(&mut out, GAP, gap);
+        if self.len == 0 {
+            // Not written as long as nothing else comes.
+            self.last_bits = bits;
+        } else if bits == self.last_bits {
+            self.run = 1;
+        } else {
+            self.put_value(&mut out, bits);
+            self.last_bits = bits;
+        }
+        Tail { link: self.link, fill: self.fill } = out.tail;
     }
 
-    fn put_counted(&mut self, token: u8, mut count: u16) {
-        while count > 0 {
-            let n = count.min(TOKEN_ARG_MAX);
-            self.bytes.push(token | ((n - 1) as u8) << 2);
-            count -= n;
+    /// Writes what is known but not written: the first value, and the run. Answers the exponent.
+    fn settle(&self, out: &mut impl Tokens) -> u8 {
+        let mut exponent = self.exponent;
+        if self.len > 0 && exponent == EXPONENT_NONE {
+            exponent = put_anchor(out, self.last_bits, true);
         }
+        put_counted(out, RUN, self.run);
+        exponent
     }
 
-    fn put_value(&mut self, bits: u64) {
-        let value = f64::from_bits(bits);
-        if self.len > 0
-            && self.exponent != EXPONENT_RAW
-            && let Some(m) = mantissa(value, self.exponent)
+    fn put_value(&mut self, out: &mut impl Tokens, bits: u64) {
+        let m = |bits| mantissa(f64::from_bits(bits), self.exponent);
+        if self.exponent != EXPONENT_RAW
+            && let (Some(before), Some(m)) = (m(self.last_bits), m(bits))
         {
-            self.put_step(zigzag(m - self.last_mantissa));
-            self.last_mantissa = m;
+            put_step(out, zigzag(m - before));
             return;
         }
         // A series of long fractions would pay for nineteen attempts each time: it is tried again now and then.
-        let try_decimal =
-            self.len == 0 || self.exponent != EXPONENT_RAW || self.len.is_multiple_of(RAW_RETRY);
-        if let Some((exponent, m)) = try_decimal.then(|| smallest_exponent(value)).flatten() {
-            self.bytes.push(ANCHOR | exponent << 2);
-            put_ivarint(&mut self.bytes, m);
-            self.exponent = exponent;
-            self.last_mantissa = m;
-        } else {
-            self.bytes.push(ANCHOR | EXPONENT_RAW << 2);
-            self.bytes.extend_from_slice(&bits.to_le_bytes());
-            self.exponent = EXPONENT_RAW;
-        }
+        let try_decimal = self.exponent != EXPONENT_RAW || self.len.is_multiple_of(RAW_RETRY);
+        self.exponent = put_anchor(out, bits, try_decimal);
     }
 
-    fn put_step(&mut self, delta: u64) {
-        if delta <= STEP_INLINE_MAX {
-            self.bytes.push(STEP | (delta as u8) << 2);
-            return;
-        }
-        let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
-        self.bytes.push(STEP | (STEP_INLINE_MAX as u8 + n) << 2);
-        let le = delta.to_le_bytes();
-        self.bytes.extend_from_slice(le.get(..usize::from(n)).unwrap_or(&le));
+    /// Appends the bytes to `out` as if the chunk ended here.
+    pub(super) fn copy(&self, links: &Links, out: &mut Vec<u8>) {
+        links.copy(self.tail(), out);
+        self.settle(out);
     }
 
-    /// Ends the chunk and leaves an empty one.
-    pub(crate) fn seal(&mut self) -> Box<[u8]> {
-        self.finish_run();
-        let bytes = std::mem::take(&mut self.bytes).into_boxed_slice();
+    /// Forgets all samples and gives the memory back.
+    pub(super) fn clear(&mut self, links: &mut Links) {
+        links.free(&mut self.tail());
         *self = Self::default();
-        bytes
-    }
-
-    /// The bytes as if sealed now.
-    pub(crate) fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes.len() + 2);
-        bytes.extend_from_slice(&self.bytes);
-        let mut tail = Self { bytes, run: self.run, ..Self::default() };
-        tail.finish_run();
-        tail.bytes
     }
 }
 
@@ -181,7 +254,7 @@ impl OpenChunk {
 ///
 /// # Errors
 /// When the bytes are not a chunk; the samples before the fault have been told.
-pub(crate) fn decode(bytes: &[u8], mut sample: impl FnMut(u32, u64)) -> Result<(), Malformed> {
+pub(super) fn decode(bytes: &[u8], mut sample: impl FnMut(u32, u64)) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
     let (mut slot, mut bits, mut m, mut exponent) = (0u32, 0u64, 0i64, EXPONENT_RAW);
     while !reader.is_empty() {
@@ -239,17 +312,23 @@ mod tests {
     use crate::model::STALE_NAN_BITS;
     use proptest::prelude::*;
 
-    fn round_trip(samples: &[(u16, u64)]) {
-        let mut chunk = OpenChunk::default();
-        for (i, &(slot, bits)) in samples.iter().enumerate() {
-            chunk.push(slot, bits);
-            let mut seen = Vec::new();
-            decode(&chunk.snapshot(), |slot, bits| seen.push((slot as u16, bits))).unwrap();
-            assert_eq!(seen, samples[..=i], "snapshot after {} samples", i + 1);
-        }
+    fn decoded(bytes: &[u8]) -> Vec<(u8, u64)> {
         let mut seen = Vec::new();
-        decode(&chunk.seal(), |slot, bits| seen.push((slot as u16, bits))).unwrap();
-        assert_eq!(seen, samples);
+        decode(bytes, |slot, bits| seen.push((slot as u8, bits))).unwrap();
+        seen
+    }
+
+    fn round_trip(samples: &[(u8, u64)]) {
+        let (mut links, mut chunk) = (Links::default(), OpenChunk::default());
+        let mut bytes = Vec::new();
+        for (i, &(slot, bits)) in samples.iter().enumerate() {
+            chunk.push(&mut links, slot, bits);
+            bytes.clear();
+            chunk.copy(&links, &mut bytes);
+            assert_eq!(decoded(&bytes), samples[..=i], "copy after {} samples", i + 1);
+        }
+        chunk.clear(&mut links);
+        assert_eq!((chunk.len(), links.in_use()), (0, 0));
     }
 
     fn value() -> impl Strategy<Value = u64> {
@@ -266,12 +345,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gives_every_bit_back(samples in prop::collection::vec((1u16..100, value()), 1..60)) {
+        fn gives_every_bit_back(samples in prop::collection::vec((prop_oneof![4 => Just(1u8), 1 => 1u8..50], value()), 1..120)) {
             let mut slot = 0;
-            let samples: Vec<_> = samples.into_iter().map(|(gap, bits)| {
+            let samples: Vec<_> = samples.into_iter().map_while(|(gap, bits)| {
                 let at = slot + gap - 1;
                 slot = at + 1;
-                (at, bits)
+                (usize::from(at) < WINDOW_SLOTS).then_some((at, bits))
             }).collect();
             round_trip(&samples);
         }
@@ -285,12 +364,14 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_series_owns_one_anchor() {
-        let mut chunk = OpenChunk::default();
+    fn a_constant_series_owns_nothing() {
+        let (mut links, mut chunk) = (Links::default(), OpenChunk::default());
         for slot in 0..120 {
-            chunk.push(slot, 42.0f64.to_bits());
+            chunk.push(&mut links, slot, 42.0f64.to_bits());
         }
-        assert_eq!(chunk.bytes, [ANCHOR, 84]);
-        assert_eq!(chunk.len(), 120);
+        assert_eq!((links.in_use(), chunk.len()), (0, 120));
+        let mut bytes = Vec::new();
+        chunk.copy(&links, &mut bytes);
+        assert_eq!(bytes, [ANCHOR, 84, RUN | 63 << 2, RUN | 54 << 2]);
     }
 }

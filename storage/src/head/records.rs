@@ -100,10 +100,8 @@ pub(crate) fn decode_samples(
 pub(crate) fn put_series(out: &mut Vec<u8>, reference: SeriesRef, labels: &Labels) {
     put_uvarint(out, reference.0);
     put_uvarint(out, labels.len() as u64);
-    for (name, value) in labels {
-        put_bytes(out, name.as_bytes());
-        put_bytes(out, value.as_bytes());
-    }
+    // Names and values behind their lengths, as they are kept.
+    out.extend_from_slice(labels.as_bytes());
 }
 
 fn labels(r: &mut Reader<'_>) -> Result<Labels, Malformed> {

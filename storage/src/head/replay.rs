@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::records;
+use super::series::{Home, MemSeries};
 use super::{Head, Place};
 use crate::codec::Malformed;
 use crate::model::{Labels, SeriesRef, TimeRange};
@@ -41,8 +42,8 @@ impl<'a> Replayer<'a> {
             records::HISTOGRAMS => records::decode_histograms(payload, |r, ts, histogram| {
                 let histogram = Arc::new(histogram);
                 self.head.widen_bounds(Some(TimeRange::new(ts, ts)));
-                self.at(r, |series, target| {
-                    series.append_histogram(target, ts, &histogram);
+                self.at(r, |series, home| {
+                    series.append_histogram(home, ts, &histogram);
                 });
             }),
             records::EXEMPLARS => records::decode_exemplars(payload, |r, exemplar| {
@@ -56,8 +57,8 @@ impl<'a> Replayer<'a> {
                 self.head.metadata.lock().put(metric, &metadata);
             }),
             records::DELETION => records::decode_deletion(payload, |r, range| {
-                self.at(r, |series, target| {
-                    series.delete(target, range);
+                self.at(r, |series, home| {
+                    series.delete(home, range);
                 });
             }),
             _ => Err(Malformed { what: "record of unknown kind", at: 0 }),
@@ -70,8 +71,8 @@ impl<'a> Replayer<'a> {
         let whole = records::decode_samples(payload, with_start, |s| {
             let at = TimeRange::new(s.ts, s.ts);
             seen = Some(seen.map_or(at, |range| range.hull(&at)));
-            self.at(s.reference, |series, target| {
-                series.append(target, s.ts, s.bits, s.start_ts);
+            self.at(s.reference, |series, home| {
+                series.append(home, s.ts, s.bits, s.start_ts);
             });
         });
         self.head.widen_bounds(seen);
@@ -85,19 +86,15 @@ impl<'a> Replayer<'a> {
             self.head.create(&mut registry, ord, reference)
         } else {
             registry.next_reference = registry.next_reference.max(reference.0.saturating_add(1));
-            match registry.places.get(ord.0 as usize) {
-                Some(place) => *place,
+            match registry.place(ord) {
+                Some(place) => place,
                 None => return,
             }
         };
         self.places.insert(reference.0, place);
     }
 
-    fn at(
-        &mut self,
-        reference: SeriesRef,
-        f: impl FnOnce(&mut super::series::MemSeries, &mut super::target::Target),
-    ) {
+    fn at(&mut self, reference: SeriesRef, f: impl FnOnce(&mut MemSeries, &mut Home<'_>)) {
         let Some(place) = self.places.get(&reference.0) else {
             self.orphans += 1;
             // Its number must not be given to another series.
@@ -106,8 +103,8 @@ impl<'a> Replayer<'a> {
             return;
         };
         let mut shard = self.head.shard(*place).lock();
-        if let Some((series, target)) = shard.at(place.local()) {
-            f(series, target);
+        if let Some((series, mut home)) = shard.at(place.local()) {
+            f(series, &mut home);
             self.samples += 1;
         }
     }

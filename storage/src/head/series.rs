@@ -1,28 +1,76 @@
-//! What the head keeps of one series: its last sample, the chunk it appends to, finished chunks, and
-//! apart from them the samples that came late or with timestamps of their own ("loose").
+//! What the head keeps of one series: its last sample, the chunk it appends to, the places of finished
+//! chunks, and apart from them the samples that came late or with timestamps of their own ("loose").
 //!
 //! Invariants: the samples of the chunks ascend strictly over all chunks; a timestamp is held once,
 //! be it in a chunk, loose, or as a histogram.
 
 use std::sync::Arc;
 
+use super::finished::{Finished, NO_CHUNK};
+use super::links::Links;
 use super::loose::ByTime;
 use super::open_chunk::{OpenChunk, decode};
-use super::target::{Slot, Target, Usage};
-use crate::codec::Malformed;
+use super::target::{Slot, Target};
+use super::view::SeriesView;
 use crate::model::{Histogram, SeriesData, SeriesOrd, SeriesRef, TimeRange};
 
-/// A finished chunk; its timestamps are the slots of its window.
-#[derive(Debug, Clone)]
-struct SealedChunk {
-    window: u32,
-    bytes: Arc<[u8]>,
+/// The memory that the series of a shard share.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    links: Links,
+    finished: Finished,
+    /// What a flush is writing to a block.
+    frozen: Finished,
+    /// Chunks, open ones included.
+    n_chunks: usize,
+    /// Loose samples and histograms.
+    loose_bytes: usize,
+    scratch: Vec<u8>,
 }
 
-impl SealedChunk {
-    fn heap_bytes(&self) -> usize {
-        self.bytes.len() + 40
+impl Chunks {
+    pub(super) fn n_chunks(&self) -> usize {
+        self.n_chunks
     }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let chunks = self.finished.heap_bytes() + self.frozen.heap_bytes();
+        self.links.heap_bytes() + chunks + self.loose_bytes
+    }
+
+    #[cfg(test)]
+    pub(super) fn loose_bytes(&self) -> usize {
+        self.loose_bytes
+    }
+
+    /// Whether frozen chunks of an earlier flush are still here.
+    pub(super) fn has_frozen(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    /// Makes the finished chunks the frozen ones; each series does the same with its places.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = std::mem::take(&mut self.finished);
+    }
+
+    /// Forgets finished chunks that were copied to the frozen ones.
+    pub(super) fn forget_finished(&mut self) {
+        self.n_chunks = self.n_chunks.saturating_sub(self.finished.len());
+        self.finished = Finished::default();
+    }
+
+    /// Forgets the frozen chunks; each series does the same with its place.
+    pub(super) fn drop_frozen(&mut self) {
+        self.n_chunks = self.n_chunks.saturating_sub(self.frozen.len());
+        self.frozen = Finished::default();
+    }
+}
+
+/// Where a series lives: its target, and the memory of its shard.
+#[derive(Debug)]
+pub(super) struct Home<'a> {
+    pub(super) target: &'a mut Target,
+    pub(super) chunks: &'a mut Chunks,
 }
 
 /// Memory of a loose sample and of a histogram, about.
@@ -31,42 +79,51 @@ const HISTOGRAM_BYTES: usize = 512;
 
 /// A sample with a timestamp of its own.
 #[derive(Debug, Clone, Copy)]
-struct Loose {
-    ts: i64,
-    bits: u64,
-    start_ts: i64,
+pub(super) struct Loose {
+    pub(super) ts: i64,
+    pub(super) bits: u64,
+    pub(super) start_ts: i64,
 }
 
 /// The value and start timestamp of a loose sample.
 #[derive(Debug, Clone, Copy)]
-struct LooseValue {
-    bits: u64,
-    start_ts: i64,
+pub(super) struct LooseValue {
+    pub(super) bits: u64,
+    pub(super) start_ts: i64,
+}
+
+/// Samples that are not in chunks.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    pub(super) loose: ByTime<LooseValue>,
+    /// From which sample on which start timestamp holds; for the samples of chunks.
+    pub(super) starts: Vec<(i64, i64)>,
+    pub(super) histograms: ByTime<Arc<Histogram>>,
+}
+
+impl Apart {
+    fn has_samples(&self) -> bool {
+        !self.loose.is_empty() || !self.histograms.is_empty()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.loose.len() * LOOSE_BYTES + self.histograms.len() * HISTOGRAM_BYTES
+    }
 }
 
 /// What few series have.
 #[derive(Debug, Default)]
 struct Extra {
-    sealed: Vec<SealedChunk>,
-    loose: ByTime<LooseValue>,
-    /// From which sample on which start timestamp holds; for the samples of chunks.
-    starts: Vec<(i64, i64)>,
-    histograms: ByTime<Arc<Histogram>>,
-    frozen: Frozen,
-}
-
-/// What a flush is writing to a block, kept readable until the block is published.
-#[derive(Debug, Default)]
-struct Frozen {
-    sealed: Vec<SealedChunk>,
-    loose: ByTime<LooseValue>,
-    starts: Vec<(i64, i64)>,
-    histograms: ByTime<Arc<Histogram>>,
+    apart: Apart,
+    /// What a flush is writing to a block, kept readable until the block is published.
+    frozen: Option<Box<Apart>>,
+    /// Whether the newest sample is a histogram.
+    last_is_histogram: bool,
 }
 
 /// What the head says to a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     /// New and newest: taken.
     Appended,
     /// New but older than the newest: taken.
@@ -79,42 +136,44 @@ pub(crate) enum Verdict {
 
 /// One series of the head.
 #[derive(Debug)]
-pub(crate) struct MemSeries {
-    pub(crate) reference: SeriesRef,
-    pub(crate) ord: SeriesOrd,
-    pub(crate) target: u32,
-    window: u32,
+pub(super) struct MemSeries {
+    pub(super) reference: SeriesRef,
     last_ts: i64,
     last_bits: u64,
-    last_is_histogram: bool,
-    open: OpenChunk,
     extra: Option<Box<Extra>>,
+    open: OpenChunk,
+    pub(super) ord: SeriesOrd,
+    pub(super) target: u32,
+    /// Place of the last finished chunk.
+    finished: u32,
+    /// Place of the last frozen chunk.
+    frozen: u32,
 }
+
+const _: () = assert!(size_of::<MemSeries>() <= 72, "every series has one");
 
 /// Before the first sample.
 const NO_TS: i64 = i64::MIN;
-/// Before the first slot.
-const NO_WINDOW: u32 = u32::MAX;
 
 impl MemSeries {
-    pub(crate) fn new(reference: SeriesRef, ord: SeriesOrd, target: u32) -> Self {
+    pub(super) fn new(reference: SeriesRef, ord: SeriesOrd, target: u32) -> Self {
         Self {
             reference,
-            ord,
-            target,
-            window: NO_WINDOW,
             last_ts: NO_TS,
             last_bits: 0,
-            last_is_histogram: false,
-            open: OpenChunk::default(),
             extra: None,
+            open: OpenChunk::default(),
+            ord,
+            target,
+            finished: NO_CHUNK,
+            frozen: NO_CHUNK,
         }
     }
 
     /// Judges a float sample and takes it when it is new.
-    pub(crate) fn append(
+    pub(super) fn append(
         &mut self,
-        target: &mut Target,
+        home: &mut Home<'_>,
         ts: i64,
         bits: u64,
         start_ts: i64,
@@ -122,59 +181,61 @@ impl MemSeries {
         if ts > self.last_ts || self.last_ts == NO_TS {
             self.last_ts = ts;
             self.last_bits = bits;
-            self.last_is_histogram = false;
-            let at = Slot { window: self.window, slot: self.open.next_slot() };
-            match target.slot(at, ts).filter(|slot| self.accepts(*slot)) {
-                Some(slot) => self.push(target, slot, bits, ts, start_ts),
-                None => self.insert_loose(target, Loose { ts, bits, start_ts }),
+            if let Some(extra) = self.extra.as_mut() {
+                extra.last_is_histogram = false;
+            }
+            let at = Slot { window: self.open.window, slot: self.open.next_slot() };
+            match home.target.slot(at, ts).filter(|slot| self.accepts(*slot)) {
+                Some(slot) => self.push(home, slot, bits, ts, start_ts),
+                None => self.insert_loose(home, Loose { ts, bits, start_ts }),
             }
             return Verdict::Appended;
         }
         if ts == self.last_ts {
-            return match (self.last_is_histogram, self.last_bits == bits) {
+            return match (self.last_is_histogram(), self.last_bits == bits) {
                 (false, true) => Verdict::Repeated,
                 (false, false) => Verdict::Conflict(Some(self.last_bits)),
                 (true, _) => Verdict::Conflict(None),
             };
         }
-        match self.find(target, ts) {
+        match self.find(home, ts) {
             Some(Found::Float(existing)) if existing == bits => Verdict::Repeated,
             Some(Found::Float(existing)) => Verdict::Conflict(Some(existing)),
             Some(Found::Histogram(_)) => Verdict::Conflict(None),
             None => {
-                self.insert_loose(target, Loose { ts, bits, start_ts });
+                self.insert_loose(home, Loose { ts, bits, start_ts });
                 Verdict::Late
             }
         }
     }
 
     /// Judges a histogram sample and takes it when it is new.
-    pub(crate) fn append_histogram(
+    pub(super) fn append_histogram(
         &mut self,
-        target: &mut Target,
+        home: &mut Home<'_>,
         ts: i64,
         histogram: &Arc<Histogram>,
     ) -> Verdict {
         let newest = ts > self.last_ts || self.last_ts == NO_TS;
         if !newest {
-            match self.find(target, ts) {
+            match self.find(home, ts) {
                 Some(Found::Histogram(existing)) if same_histogram(&existing, histogram) => {
                     return Verdict::Repeated;
                 }
                 Some(Found::Histogram(_)) => return Verdict::Conflict(None),
                 Some(Found::Float(bits)) => return Verdict::Conflict(Some(bits)),
                 // The last sample may have left memory with a flush; its value is still known.
-                None if ts == self.last_ts && !self.last_is_histogram => {
+                None if ts == self.last_ts && !self.last_is_histogram() => {
                     return Verdict::Conflict(Some(self.last_bits));
                 }
                 None => {}
             }
         } else {
             self.last_ts = ts;
-            self.last_is_histogram = true;
+            self.extra().last_is_histogram = true;
         }
-        self.extra().histograms.insert(ts, Arc::clone(histogram));
-        target.usage.bytes += HISTOGRAM_BYTES;
+        self.extra().apart.histograms.insert(ts, Arc::clone(histogram));
+        home.chunks.loose_bytes += HISTOGRAM_BYTES;
         if newest { Verdict::Appended } else { Verdict::Late }
     }
 
@@ -182,165 +243,216 @@ impl MemSeries {
         self.extra.get_or_insert_default()
     }
 
-    fn accepts(&self, slot: Slot) -> bool {
-        slot.window != self.window || slot.slot >= self.open.next_slot()
+    fn last_is_histogram(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.last_is_histogram)
     }
 
-    fn push(&mut self, target: &mut Target, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
-        if slot.window != self.window {
-            self.seal_open(target);
-            self.window = slot.window;
+    fn accepts(&self, slot: Slot) -> bool {
+        slot.window != self.open.window || slot.slot >= self.open.next_slot()
+    }
+
+    fn push(&mut self, home: &mut Home<'_>, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
+        if slot.window != self.open.window {
+            self.finish_open(home);
+            self.open.window = slot.window;
         }
-        let before = self.open.heap_bytes();
-        self.open.push(slot.slot, bits);
-        target.usage.bytes += self.open.heap_bytes() - before;
-        target.usage.chunks += usize::from(self.open.len() == 1);
-        if start_ts != 0 || self.extra.as_ref().is_some_and(|e| !e.starts.is_empty()) {
-            let starts = &mut self.extra().starts;
+        home.chunks.n_chunks += usize::from(self.open.len() == 0);
+        self.open.push(&mut home.chunks.links, slot.slot, bits);
+        if start_ts != 0 || self.extra.as_ref().is_some_and(|e| !e.apart.starts.is_empty()) {
+            let starts = &mut self.extra().apart.starts;
             if starts.last().map_or(0, |(_, s)| *s) != start_ts {
                 starts.push((ts, start_ts));
             }
         }
     }
 
-    fn seal_open(&mut self, target: &mut Target) {
-        if self.open.len() > 0 {
-            let before = self.open.heap_bytes();
-            let chunk = SealedChunk { window: self.window, bytes: self.open.seal().into() };
-            target.usage.bytes += chunk.heap_bytes();
-            target.usage.bytes = target.usage.bytes.saturating_sub(before);
-            self.extra().sealed.push(chunk);
+    fn finish_open(&mut self, home: &mut Home<'_>) {
+        if self.open.len() == 0 {
+            return;
+        }
+        let window = self.open.window;
+        let mut bytes = std::mem::take(&mut home.chunks.scratch);
+        bytes.clear();
+        self.open.copy(&home.chunks.links, &mut bytes);
+        self.open.clear(&mut home.chunks.links);
+        match home.chunks.finished.put(self.finished, window, &bytes) {
+            Some(place) => self.finished = place,
+            None => {
+                home.chunks.n_chunks -= 1;
+                self.scatter(home, window, &bytes);
+            }
+        }
+        home.chunks.scratch = bytes;
+    }
+
+    /// Keeps the samples of a chunk for which no place is left.
+    #[cold]
+    fn scatter(&mut self, home: &mut Home<'_>, window: u32, bytes: &[u8]) {
+        let mut view = SeriesView::default();
+        let mut data = SeriesData::default();
+        if let Some(extra) = &self.extra {
+            view.add_starts(&extra.apart.starts);
+        }
+        view.add_chunk(home.target, window, TimeRange::ALL, |out| out.extend_from_slice(bytes));
+        let whole = view.read(TimeRange::ALL, &mut data);
+        debug_assert!(whole.is_ok(), "the head's own bytes");
+        for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
+            let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
+            self.insert_loose(home, Loose { ts: *ts, bits: value.to_bits(), start_ts });
         }
     }
 
-    fn insert_loose(&mut self, target: &mut Target, sample: Loose) {
+    fn insert_loose(&mut self, home: &mut Home<'_>, sample: Loose) {
         let Loose { ts, bits, start_ts } = sample;
-        self.extra().loose.insert(ts, LooseValue { bits, start_ts });
-        target.usage.bytes += LOOSE_BYTES;
+        self.extra().apart.loose.insert(ts, LooseValue { bits, start_ts });
+        home.chunks.loose_bytes += LOOSE_BYTES;
     }
 
-    fn find(&self, target: &mut Target, ts: i64) -> Option<Found> {
-        if self.open.len() > 0
-            && let Some(bits) = find_in_chunk(target, self.window, ts, || self.open.snapshot())
-        {
-            return Some(Found::Float(bits));
-        }
-        let extra = self.extra.as_ref()?;
-        for chunk in extra.sealed.iter().rev().chain(&extra.frozen.sealed) {
-            if let Some(bits) = find_in_chunk(target, chunk.window, ts, || &chunk.bytes[..]) {
+    fn find(&self, home: &mut Home<'_>, ts: i64) -> Option<Found> {
+        let Home { target, chunks } = home;
+        if self.open.len() > 0 {
+            let open = |out: &mut Vec<u8>| self.open.copy(&chunks.links, out);
+            if let Some(bits) = find_in_chunk(target, self.open.window, ts, open) {
                 return Some(Found::Float(bits));
             }
         }
-        if let Some(loose) = extra.loose.get(ts).or_else(|| extra.frozen.loose.get(ts)) {
-            return Some(Found::Float(loose.bits));
+        let finished = chunks.finished.back_from(self.finished);
+        for chunk in finished.chain(chunks.frozen.back_from(self.frozen)) {
+            let bytes = |out: &mut Vec<u8>| out.extend_from_slice(chunk.bytes);
+            if let Some(bits) = find_in_chunk(target, chunk.window, ts, bytes) {
+                return Some(Found::Float(bits));
+            }
         }
-        let histogram = extra.histograms.get(ts).or_else(|| extra.frozen.histograms.get(ts));
-        histogram.map(|h| Found::Histogram(Arc::clone(h)))
-    }
-
-    /// Sets everything aside for a flush. False when there is nothing.
-    pub(crate) fn freeze(&mut self, target: &mut Target) -> bool {
-        self.seal_open(target);
-        let Some(extra) = self.extra.as_mut() else { return false };
-        let frozen = &mut extra.frozen;
-        frozen.sealed.append(&mut extra.sealed);
-        frozen.histograms.append(&mut extra.histograms);
-        frozen.loose.append(&mut extra.loose);
-        let current = extra.starts.last().copied();
-        frozen.starts.append(&mut extra.starts);
-        // The start timestamp that holds now holds for the samples to come as well.
-        extra.starts.extend(current);
-        !frozen.sealed.is_empty() || !frozen.loose.is_empty() || !frozen.histograms.is_empty()
-    }
-
-    /// Timestamps of the frozen samples that are not slots of the target's windows.
-    pub(crate) fn frozen_timestamps(&self) -> impl Iterator<Item = i64> {
-        self.extra.iter().flat_map(|extra| {
-            extra.frozen.loose.timestamps().chain(extra.frozen.histograms.timestamps())
+        let extra = self.extra.as_ref()?;
+        [Some(&extra.apart), extra.frozen.as_deref()].into_iter().flatten().find_map(|apart| {
+            let float = apart.loose.get(ts).map(|loose| Found::Float(loose.bits));
+            float.or_else(|| apart.histograms.get(ts).map(|h| Found::Histogram(Arc::clone(h))))
         })
     }
 
-    /// Forgets what was set aside.
-    pub(crate) fn drop_frozen(&mut self) {
+    /// Sets everything aside for a flush; the caller lets [`Chunks`] follow. With `copy` an earlier flush has
+    /// left frozen chunks, and what is finished goes behind them. False when there is nothing.
+    pub(super) fn freeze(&mut self, home: &mut Home<'_>, copy: bool) -> bool {
+        self.finish_open(home);
+        let mut finished = std::mem::replace(&mut self.finished, NO_CHUNK);
+        if copy {
+            finished = self.copy_finished(home, finished);
+        }
+        self.frozen = finished;
+        let mut any = self.frozen != NO_CHUNK;
         if let Some(extra) = self.extra.as_mut() {
-            extra.frozen = Frozen::default();
-            if extra.sealed.is_empty()
-                && extra.loose.is_empty()
-                && extra.starts.is_empty()
-                && extra.histograms.is_empty()
-            {
-                self.extra = None;
+            let current = extra.apart.starts.last().copied();
+            let frozen = extra.frozen.get_or_insert_default();
+            frozen.histograms.append(&mut extra.apart.histograms);
+            frozen.loose.append(&mut extra.apart.loose);
+            frozen.starts.append(&mut extra.apart.starts);
+            // The start timestamp that holds now holds for the samples to come as well.
+            extra.apart.starts.extend(current);
+            any |= frozen.has_samples();
+        }
+        if any {
+            self.open.idle_flushes = 0;
+        }
+        any
+    }
+
+    /// Puts the chunks from `finished` back behind the frozen ones. Answers the place of the last.
+    fn copy_finished(&mut self, home: &mut Home<'_>, finished: u32) -> u32 {
+        let Chunks { finished: from, frozen, n_chunks, .. } = home.chunks;
+        let mut chunks: Vec<_> = from.back_from(finished).collect();
+        chunks.reverse();
+        let mut last = self.frozen;
+        let mut rest = Vec::new();
+        for chunk in chunks {
+            match frozen.put(last, chunk.window, chunk.bytes) {
+                Some(place) => {
+                    last = place;
+                    *n_chunks += 1;
+                }
+                None => rest.push((chunk.window, chunk.bytes.to_vec())),
             }
+        }
+        for (window, bytes) in rest {
+            self.scatter(home, window, &bytes);
+        }
+        last
+    }
+
+    /// Timestamps of the frozen samples that are not slots of the target's windows.
+    pub(super) fn frozen_timestamps(&self) -> impl Iterator<Item = i64> {
+        let frozen = self.extra.iter().filter_map(|extra| extra.frozen.as_deref());
+        frozen.flat_map(|apart| apart.loose.timestamps().chain(apart.histograms.timestamps()))
+    }
+
+    /// Forgets what was set aside; the caller lets [`Chunks`] follow.
+    pub(super) fn drop_frozen(&mut self, chunks: &mut Chunks) {
+        self.frozen = NO_CHUNK;
+        let Some(extra) = self.extra.as_mut() else { return };
+        if let Some(frozen) = extra.frozen.take() {
+            chunks.loose_bytes = chunks.loose_bytes.saturating_sub(frozen.heap_bytes());
+        }
+        let Apart { starts, .. } = &extra.apart;
+        if starts.is_empty() && !extra.apart.has_samples() && !extra.last_is_histogram {
+            self.extra = None;
         }
     }
 
+    /// Whether no sample is held.
+    pub(super) fn is_empty(&self) -> bool {
+        let places = [self.finished, self.frozen];
+        let apart = self.extra.iter().flat_map(|e| [Some(&e.apart), e.frozen.as_deref()]);
+        self.open.len() == 0 && places == [NO_CHUNK; 2] && !apart.flatten().any(Apart::has_samples)
+    }
+
     /// A view of the samples inside `range`, to be decoded without the shard's lock.
-    pub(crate) fn view(
+    pub(super) fn view(
         &self,
-        target: &mut Target,
+        home: &mut Home<'_>,
         range: TimeRange,
         frozen_only: bool,
     ) -> SeriesView {
+        let Home { target, chunks } = home;
         let mut view = SeriesView::default();
-        let mut add = |target: &mut Target, window: u32, bytes: &dyn Fn() -> Arc<[u8]>| {
-            let inside = target
-                .bounds(window)
-                .is_some_and(|(min, max)| range.overlaps(&TimeRange::new(min, max)));
-            if inside && let Some(ts) = target.timestamps(window) {
-                view.chunks.push(ViewChunk { ts, bytes: bytes() });
-            }
-        };
-        if let Some(extra) = &self.extra {
-            for chunk in &extra.frozen.sealed {
-                add(target, chunk.window, &|| Arc::clone(&chunk.bytes));
-            }
-            if !frozen_only {
-                for chunk in &extra.sealed {
-                    add(target, chunk.window, &|| Arc::clone(&chunk.bytes));
-                }
+        view.add_finished(target, range, &chunks.frozen, self.frozen);
+        if !frozen_only {
+            view.add_finished(target, range, &chunks.finished, self.finished);
+            if self.open.len() > 0 {
+                let open = |out: &mut Vec<u8>| self.open.copy(&chunks.links, out);
+                view.add_chunk(target, self.open.window, range, open);
             }
         }
-        if !frozen_only && self.open.len() > 0 {
-            add(target, self.window, &|| self.open.snapshot().into());
-        }
         if let Some(extra) = &self.extra {
-            view.take_extra(
-                &extra.frozen.loose,
-                &extra.frozen.starts,
-                &extra.frozen.histograms,
-                range,
-            );
-            if !frozen_only {
-                view.take_extra(&extra.loose, &extra.starts, &extra.histograms, range);
+            let now = (!frozen_only).then_some(&extra.apart);
+            for apart in [extra.frozen.as_deref(), now].into_iter().flatten() {
+                view.add_apart(apart, range);
             }
         }
         view
     }
 
     /// Removes the samples inside `range`. Returns whether there were any.
-    pub(crate) fn delete(&mut self, target: &mut Target, range: TimeRange) -> bool {
+    pub(super) fn delete(&mut self, home: &mut Home<'_>, range: TimeRange) -> bool {
         let mut data = SeriesData::default();
-        let view = self.view(target, TimeRange::ALL, false);
+        let view = self.view(home, TimeRange::ALL, false);
         if view.read(TimeRange::ALL, &mut data).is_err() {
             return false;
         }
-        let mut kept = Self::new(self.reference, self.ord, self.target);
         let deleted = data.ts.iter().any(|ts| range.contains(*ts))
             || data.histograms.iter().any(|(ts, _)| range.contains(*ts));
         if deleted {
-            let before = self.usage();
+            self.forget_samples(home);
+            let mut kept = Self::new(self.reference, self.ord, self.target);
             for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
                 if !range.contains(*ts) {
                     let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
-                    kept.append(target, *ts, value.to_bits(), start_ts);
+                    kept.append(home, *ts, value.to_bits(), start_ts);
                 }
             }
             for (ts, histogram) in &data.histograms {
                 if !range.contains(*ts) {
-                    kept.append_histogram(target, *ts, histogram);
+                    kept.append_histogram(home, *ts, histogram);
                 }
             }
-            target.usage.subtract(before);
             // The last sample may be in a block only: it is still known, unless it is deleted there.
             if !range.contains(self.last_ts) && self.last_ts > kept.last_ts {
                 kept.remember_last(self);
@@ -354,32 +466,64 @@ impl MemSeries {
         deleted
     }
 
+    /// Gives the memory of all samples back, apart from that of finished chunks, which go with the others.
+    fn forget_samples(&mut self, home: &mut Home<'_>) {
+        home.chunks.n_chunks -= usize::from(self.open.len() > 0);
+        self.open.clear(&mut home.chunks.links);
+        let apart = self.extra.iter().flat_map(|e| [Some(&e.apart), e.frozen.as_deref()]);
+        let bytes: usize = apart.flatten().map(Apart::heap_bytes).sum();
+        home.chunks.loose_bytes = home.chunks.loose_bytes.saturating_sub(bytes);
+    }
+
     fn remember_last(&mut self, of: &Self) {
         self.last_ts = of.last_ts;
         self.last_bits = of.last_bits;
-        self.last_is_histogram = of.last_is_histogram;
+        if of.last_is_histogram() != self.last_is_histogram() {
+            self.extra().last_is_histogram = of.last_is_histogram();
+        }
     }
 
     /// The newest sample in memory, at `newest`, is the last one from now on.
     fn forget_last(&mut self, newest: Option<i64>, data: &SeriesData) {
         self.last_ts = newest.unwrap_or(NO_TS);
-        self.last_is_histogram = newest.is_some() && data.ts.last() < newest.as_ref();
+        let is_histogram = newest.is_some() && data.ts.last() < newest.as_ref();
+        if is_histogram != self.last_is_histogram() {
+            self.extra().last_is_histogram = is_histogram;
+        }
         self.last_bits = data.values.last().map_or(0, |value| value.to_bits());
     }
 
-    /// What is on the heap now, counted anew.
-    pub(crate) fn usage(&self) -> Usage {
-        let mut usage =
-            Usage { chunks: usize::from(self.open.len() > 0), bytes: self.open.heap_bytes() };
-        if let Some(extra) = &self.extra {
-            let frozen = &extra.frozen;
-            usage.chunks += extra.sealed.len() + frozen.sealed.len();
-            let chunks = extra.sealed.iter().chain(&frozen.sealed);
-            usage.bytes += chunks.map(SealedChunk::heap_bytes).sum::<usize>();
-            usage.bytes += (extra.loose.len() + frozen.loose.len()) * LOOSE_BYTES;
-            usage.bytes += (extra.histograms.len() + frozen.histograms.len()) * HISTOGRAM_BYTES;
-        }
-        usage
+    /// Stands where a series went, until the next one comes. Never idle, never selected.
+    pub(super) fn nobody() -> Self {
+        Self::new(SeriesRef(0), SeriesOrd(u32::MAX), u32::MAX)
+    }
+
+    /// Counts a flush that found no sample.
+    pub(super) fn count_idle_flush(&mut self) {
+        self.open.idle_flushes = match self.is_empty() && self.target != u32::MAX {
+            true => self.open.idle_flushes.saturating_add(1),
+            false => 0,
+        };
+    }
+
+    /// The series is wanted, though it has no sample at the moment.
+    pub(super) fn touch(&mut self) {
+        self.open.idle_flushes = 0;
+    }
+
+    /// Flushes in a row that found nothing, if there is still nothing.
+    pub(super) fn idle_flushes(&self) -> u8 {
+        if self.is_empty() { self.open.idle_flushes } else { 0 }
+    }
+
+    /// Chunks and bytes of loose samples, counted anew.
+    #[cfg(test)]
+    pub(super) fn usage(&self, chunks: &Chunks) -> (usize, usize) {
+        let n = chunks.finished.back_from(self.finished).count()
+            + chunks.frozen.back_from(self.frozen).count()
+            + usize::from(self.open.len() > 0);
+        let apart = self.extra.iter().flat_map(|e| [Some(&e.apart), e.frozen.as_deref()]);
+        (n, apart.flatten().map(Apart::heap_bytes).sum())
     }
 }
 
@@ -396,127 +540,26 @@ fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
     x == y
 }
 
-fn find_in_chunk<B: AsRef<[u8]>>(
+/// The sample of a chunk at `ts`; `copy` appends the chunk's bytes.
+fn find_in_chunk(
     target: &mut Target,
     window: u32,
     ts: i64,
-    bytes: impl FnOnce() -> B,
+    copy: impl FnOnce(&mut Vec<u8>),
 ) -> Option<u64> {
     let (min, max) = target.bounds(window)?;
     if ts < min || max < ts {
         return None;
     }
     let wanted = target.timestamps(window)?.binary_search(&ts).ok()?;
+    let mut bytes = Vec::new();
+    copy(&mut bytes);
     let mut found = None;
-    let whole = decode(bytes().as_ref(), |slot, bits| {
+    let whole = decode(&bytes, |slot, bits| {
         if slot as usize == wanted {
             found = Some(bits);
         }
     });
     debug_assert!(whole.is_ok(), "the head's own bytes");
     found
-}
-
-#[derive(Debug)]
-struct ViewChunk {
-    ts: Arc<[i64]>,
-    bytes: Arc<[u8]>,
-}
-
-/// Samples of a series as they were at one moment.
-#[derive(Debug, Default)]
-pub(crate) struct SeriesView {
-    chunks: Vec<ViewChunk>,
-    loose: Vec<Loose>,
-    starts: Vec<(i64, i64)>,
-    histograms: Vec<(i64, Arc<Histogram>)>,
-}
-
-impl SeriesView {
-    fn take_extra(
-        &mut self,
-        loose: &ByTime<LooseValue>,
-        starts: &[(i64, i64)],
-        histograms: &ByTime<Arc<Histogram>>,
-        range: TimeRange,
-    ) {
-        let own = |(ts, value): (i64, &LooseValue)| {
-            let LooseValue { bits, start_ts } = *value;
-            Loose { ts, bits, start_ts }
-        };
-        self.loose.extend(loose.inside(range).map(own));
-        self.loose.sort_by_key(|s| s.ts);
-        self.starts.extend_from_slice(starts);
-        self.histograms.extend(histograms.inside(range).map(|(ts, h)| (ts, Arc::clone(h))));
-        self.histograms.sort_by_key(|(ts, _)| *ts);
-    }
-
-    /// Whether there is nothing to read.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.loose.is_empty() && self.histograms.is_empty()
-    }
-
-    /// Appends the samples inside `range` to `out`, in order of time.
-    pub(crate) fn read(&self, range: TimeRange, out: &mut SeriesData) -> Result<(), Malformed> {
-        let from = out.ts.len();
-        for chunk in &self.chunks {
-            let (ts, values) = (&mut out.ts, &mut out.values);
-            decode(&chunk.bytes, |slot, bits| {
-                if let Some(t) = chunk.ts.get(slot as usize)
-                    && range.contains(*t)
-                {
-                    ts.push(*t);
-                    values.push(f64::from_bits(bits));
-                }
-            })?;
-        }
-        let with_starts = !self.starts.is_empty() || self.loose.iter().any(|s| s.start_ts != 0);
-        if with_starts {
-            out.start_ts.resize(from, 0);
-            let ts = out.ts.get(from..).unwrap_or_default();
-            out.start_ts.extend(ts.iter().map(|t| self.start_at(*t)));
-        } else if !out.start_ts.is_empty() {
-            out.start_ts.resize(out.ts.len(), 0);
-        }
-        self.merge_loose(range, from, with_starts || !out.start_ts.is_empty(), out);
-        out.histograms
-            .extend(self.histograms.iter().filter(|(ts, _)| range.contains(*ts)).cloned());
-        Ok(())
-    }
-
-    fn start_at(&self, ts: i64) -> i64 {
-        let after = self.starts.partition_point(|(from, _)| *from <= ts);
-        after.checked_sub(1).and_then(|i| self.starts.get(i)).map_or(0, |(_, start)| *start)
-    }
-
-    fn merge_loose(&self, range: TimeRange, from: usize, with_starts: bool, out: &mut SeriesData) {
-        let loose: Vec<Loose> =
-            self.loose.iter().filter(|s| range.contains(s.ts)).copied().collect();
-        if loose.is_empty() {
-            return;
-        }
-        let chunked: Vec<Loose> = (from..out.ts.len())
-            .filter_map(|i| {
-                let start_ts = out.start_ts.get(i).copied().unwrap_or(0);
-                Some(Loose { ts: *out.ts.get(i)?, bits: out.values.get(i)?.to_bits(), start_ts })
-            })
-            .collect();
-        out.ts.truncate(from);
-        out.values.truncate(from);
-        out.start_ts.truncate(from);
-        let (mut a, mut b) = (chunked.into_iter().peekable(), loose.into_iter().peekable());
-        loop {
-            let next = match (a.peek(), b.peek()) {
-                (Some(x), Some(y)) if x.ts <= y.ts => a.next(),
-                (Some(_), None) => a.next(),
-                _ => b.next(),
-            };
-            let Some(sample) = next else { break };
-            out.ts.push(sample.ts);
-            out.values.push(f64::from_bits(sample.bits));
-            if with_starts {
-                out.start_ts.push(sample.start_ts);
-            }
-        }
-    }
 }

@@ -21,26 +21,7 @@ const MISSED_SLOTS_MAX: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) window: u32,
-    pub(crate) slot: u16,
-}
-
-/// What the series of a target take on the heap, kept up to date as they grow.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Usage {
-    pub(crate) chunks: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Usage {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.chunks += other.chunks;
-        self.bytes += other.bytes;
-    }
-
-    pub(crate) fn subtract(&mut self, other: Self) {
-        self.chunks = self.chunks.saturating_sub(other.chunks);
-        self.bytes = self.bytes.saturating_sub(other.bytes);
-    }
+    pub(crate) slot: u8,
 }
 
 #[derive(Debug)]
@@ -85,8 +66,6 @@ struct Column {
 /// The windows of one target.
 #[derive(Debug, Default)]
 pub(crate) struct Target {
-    /// Of its series.
-    pub(crate) usage: Usage,
     /// Whether its labels name one scrape, so that a new timestamp is its next one.
     pub(crate) scraped_as_one: bool,
     /// Number of the first window.
@@ -166,7 +145,7 @@ impl Target {
         let behind = windows.partition_point(|w| begins(*w).is_some_and(|first| first <= ts));
         let window = *windows.get(behind.checked_sub(1)?)?;
         let slot = self.window(window)?.timestamps.as_slice().binary_search(&ts).ok()?;
-        Some(Slot { window, slot: slot as u16 })
+        Some(Slot { window, slot: slot as u8 })
     }
 
     /// Adds a timestamp behind all others of the column.
@@ -183,7 +162,7 @@ impl Target {
                 Timestamps::Open(open, shared) if open.len() < WINDOW_SLOTS => {
                     open.push(ts);
                     *shared = None;
-                    return Some(Slot { window, slot: (open.len() - 1) as u16 });
+                    return Some(Slot { window, slot: (open.len() - 1) as u8 });
                 }
                 Timestamps::Open(..) => *timestamps = Timestamps::Closed(timestamps.shared()),
                 Timestamps::Closed(_) => {}
@@ -258,7 +237,7 @@ mod tests {
     }
 
     impl Series {
-        fn sample(&mut self, target: &mut Target, ts: i64) -> Option<(u32, u16)> {
+        fn sample(&mut self, target: &mut Target, ts: i64) -> Option<(u32, u8)> {
             let slot = target.slot(self.0.unwrap_or(Slot { window: u32::MAX, slot: 0 }), ts)?;
             self.0 = Some(Slot { slot: slot.slot + 1, ..slot });
             Some((slot.window, slot.slot))
@@ -270,7 +249,7 @@ mod tests {
         let mut target = target(true);
         let (mut a, mut b) = (Series::default(), Series::default());
         for i in 0..300i64 {
-            let expected = Some(((i / 120) as u32, (i % 120) as u16));
+            let expected = Some(((i / 120) as u32, (i % 120) as u8));
             assert_eq!(a.sample(&mut target, i * 15_000), expected);
             if i > 100 {
                 assert_eq!(b.sample(&mut target, i * 15_000), expected);
@@ -290,7 +269,7 @@ mod tests {
             for (i, series) in series.iter_mut().enumerate() {
                 let place = i as i64 % 4;
                 let slot = series.sample(&mut target, scrape * 15_000 + place * 100).unwrap();
-                assert_eq!(slot, (place as u32, scrape as u16));
+                assert_eq!(slot, (place as u32, scrape as u8));
             }
         }
         assert_eq!(target.columns.len(), 4);

@@ -13,6 +13,15 @@ use crate::model::{Labels, METRIC_NAME, Matcher, SeriesOrd};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityId(pub u32);
 
+/// What went with a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Its entity.
+    pub entity: EntityId,
+    /// Whether it was the last series of the entity.
+    pub entity_gone: bool,
+}
+
 /// Numbers in a series row before the residual values: entity, shape.
 const ROW_HEAD: usize = 2;
 
@@ -198,22 +207,23 @@ impl MemIndex {
             .unwrap_or_default()
     }
 
-    /// Removes a series: it is found no more, its place stays taken. `false` when it was not here.
-    pub fn remove(&mut self, ord: SeriesOrd) -> bool {
+    /// Removes a series: it is found no more, its place stays taken. `None` when it was not here.
+    pub fn remove(&mut self, ord: SeriesOrd) -> Option<Removed> {
         if ord.0 as usize >= self.rows.len() || !self.removed.insert(ord.0) {
-            return false;
+            return None;
         }
-        if let Some(row) = row(&self.rows, &self.entities, &self.shapes, ord.0) {
-            self.pairs.change(ord.0, row, false);
-        }
+        let row = row(&self.rows, &self.entities, &self.shapes, ord.0)?;
+        let entity = EntityId(row.entity);
+        self.pairs.change(ord.0, row, false);
         self.rows.forget(ord.0);
-        true
+        let entity_gone = self.series_of_entity(entity).is_empty();
+        Some(Removed { entity, entity_gone })
     }
 
     /// Removes all series but those in `kept`; answers how many went.
     pub fn retain(&mut self, kept: &RoaringBitmap) -> u64 {
         let gone = self.live() - kept;
-        gone.iter().filter(|ord| self.remove(SeriesOrd(*ord))).count() as u64
+        gone.iter().filter(|ord| self.remove(SeriesOrd(*ord)).is_some()).count() as u64
     }
 
     /// A new index without the removed series and without symbols that nobody uses. The n-th series that is

@@ -34,7 +34,7 @@ pub use file_write::{
     INDEX_CLASS_METRIC, INDEX_CLASS_RESIDUAL, INDEX_CLASS_TARGET, INDEX_PAGE_ENTRY_BYTES,
     INDEX_POSTINGS_GAPS, INDEX_POSTINGS_ROARING, INDEX_ROWS_PER_OFFSET, PageRef,
 };
-pub use mem::{EntityId, MemIndex};
+pub use mem::{EntityId, MemIndex, Removed};
 pub use resolve::Cardinality;
 pub use sections::{INDEX_FOOTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION};
 pub use split::{compare_in_entity, entity_labels};

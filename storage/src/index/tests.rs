@@ -108,8 +108,8 @@ proptest! {
             prop_assert_eq!(&index.labels(ord), labels);
         }
         for (ord, _) in list.iter().filter(|(ord, _)| gone[ord.0 as usize]) {
-            prop_assert!(index.remove(*ord));
-            prop_assert!(!index.remove(*ord));
+            prop_assert!(index.remove(*ord).is_some());
+            prop_assert!(index.remove(*ord).is_none());
         }
         list.retain(|(ord, labels)| {
             let stays = !gone[ord.0 as usize];

@@ -106,7 +106,7 @@ impl Labels {
     /// Number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.raw_pairs().count()
     }
 
     /// Bytes that the set takes on the heap, about.

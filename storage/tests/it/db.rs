@@ -172,3 +172,39 @@ fn series_and_labels_are_found_in_head_and_blocks() {
     assert_eq!(label_names, ["__name__", "instance", "job", "series"]);
     assert_eq!(db.series(&all, TimeRange::ALL, &budget).unwrap().len(), 3);
 }
+
+/// Series that are not written any more leave the memory; what blocks hold of them stays, and they may
+/// come back.
+#[test]
+fn churned_series_leave_the_head_and_may_come_back() {
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    let db = model::db_of(&store);
+    let mut expected = Model::new();
+    let name = |generation: i64, i: i64| format!("pod-{generation:03}-{i:02}");
+    let mut write = |series: String, ts: i64, value: i64| {
+        let bits = (value as f64).to_bits();
+        let writes = [Write { series, ts, bits, start_ts: 0 }];
+        model::append(&db, &writes).unwrap();
+        model::apply(&mut expected, &writes);
+    };
+    let mut largest = 0;
+    for generation in 0..40i64 {
+        let ts = NOW_MS - 5_000_000 + generation * 15_000;
+        (0..50).for_each(|i| write(name(generation, i), ts, i));
+        write("always".to_owned(), ts, generation);
+        if generation % 7 == 6 {
+            // Back for one sample, and for a second value at a time that a block has: the first one stays.
+            write(name(generation - 6, 3), ts, 77);
+            write(name(generation - 6, 3), NOW_MS - 5_000_000 + (generation - 6) * 15_000, 78);
+        }
+        db.compact_all(NOW_MS).unwrap();
+        largest = largest.max(db.stats().head_series);
+    }
+    assert!(largest <= 160, "{largest} series in memory");
+    assert!(db.stats().series_evicted >= 1800, "{}", db.stats().series_evicted);
+    assert!(model::read(&db, TimeRange::ALL) == expected);
+    drop((db, store));
+    let store = open(&disk.crash(1));
+    assert!(model::read(&model::db_of(&store), TimeRange::ALL) == expected);
+}

@@ -29,6 +29,7 @@ fn acknowledged_samples_are_in_every_answer() {
             .unwrap();
     let db = model::db_of(&store);
     let acked: Vec<AtomicI64> = (0..WRITERS).map(|_| AtomicI64::new(0)).collect();
+    let moves = &AtomicI64::new(0);
     let (done, victims) = (AtomicBool::new(false), [vec![Matcher::equal("series", "victim")]]);
     std::thread::scope(|scope| {
         let writers: Vec<_> = acked
@@ -48,9 +49,14 @@ fn acknowledged_samples_are_in_every_answer() {
                             write(&series, ts),
                             write("victim", ts + writer as i64),
                             write(&victim, ts),
+                            // A pod that lives for five scrapes.
+                            write(&format!("pod{writer}-{}", batch / 5), ts),
                         ];
                         model::append(db, &writes).unwrap();
                         acked.store(batch + 1, Ordering::Release);
+                        if batch % 40 == 39 {
+                            wait_for_next(moves);
+                        }
                     }
                 })
             })
@@ -81,6 +87,7 @@ fn acknowledged_samples_are_in_every_answer() {
                 db.delete(&victims, TimeRange::ALL).unwrap();
                 db.clean_tombstones().unwrap();
                 assert!(db.stats().head_series > 0);
+                moves.fetch_add(1, Ordering::Relaxed);
             }
         });
         writers.into_iter().for_each(|writer| writer.join().unwrap());
@@ -90,12 +97,29 @@ fn acknowledged_samples_are_in_every_answer() {
     db.delete(&[vec![Matcher::equal("series", "victim")]], TimeRange::ALL).unwrap();
     let live = model::read(&db, TimeRange::ALL);
     assert!(!live.contains_key("victim"));
-    assert!(live.values().all(|samples| samples.len() == BATCHES as usize));
+    let pods = live.iter().filter(|(name, _)| name.starts_with("pod"));
+    assert_eq!(pods.clone().count(), WRITERS * BATCHES as usize / 5);
+    assert!(pods.clone().all(|(_, samples)| samples.len() == 5));
+    let others = live.iter().filter(|(name, _)| !name.starts_with("pod"));
+    assert!(others.clone().all(|(_, samples)| samples.len() == BATCHES as usize));
+    assert!(db.stats().series_evicted > 0);
     drop((db, store));
     let disk = disk.crash(1);
     let store =
         Store::open_on(Arc::new(disk), Path::new("/data"), model::options(), &|_| {}).unwrap();
     assert!(model::read(&model::db_of(&store), TimeRange::ALL) == live, "as before the power cut");
+}
+
+/// Lets the mover come by, so that writing takes many flushes.
+fn wait_for_next(moves: &AtomicI64) {
+    let before = moves.load(Ordering::Relaxed);
+    for _ in 0..10_000 {
+        if moves.load(Ordering::Relaxed) > before {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("the mover stands still");
 }
 
 fn read_one(db: &nines_storage::Db, series: &str) -> SeriesData {
