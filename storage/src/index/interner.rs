@@ -2,16 +2,36 @@
 //! entities, shapes and series rows.
 //!
 //! Runs lie in pages, none across a page's end, so that growing never copies what is there and a run
-//! is one slice. The hash table holds the numbers only; hashes are recomputed from the runs.
+//! is one slice. The hash tables hold the numbers only; hashes are recomputed from the runs.
+//!
+//! The number of a forgotten run is given to the next new run of the same length, which overwrites the old
+//! one in its place: nothing else moves, whatever comes and goes.
 
 use std::hash::{BuildHasher, RandomState};
 
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 
-/// Elements of a page (its capacity may differ by the growth of a `Vec`).
+use super::paged::Paged;
+
+/// Elements of a page.
 const PAGE: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 16;
+/// Parts of a large interner's hash table. A table that grows moves all it holds in one go; a part of one
+/// with 10 million runs does so in milliseconds.
+const PARTS: usize = 256;
+/// Bits of a hash that name its part: not those that name a place or a tag inside the part.
+const PART_SHIFT: u32 = 40;
+/// Tables and lists up to this size are not made smaller.
+const SHRINK_MIN: usize = 64;
+/// How many times what it holds a table may have room for before it is made smaller: far more than growing
+/// leaves, so that shrinking and growing do not take turns.
+const SHRINK_AT: usize = 8;
+
+/// The room to which a table for `len` that has room for `capacity` is to be made smaller, if it is.
+pub(super) fn smaller(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > SHRINK_MIN && len < capacity / SHRINK_AT).then_some(len * 2)
+}
 
 /// What runs are made of.
 pub(super) trait Element: Copy + Eq {
@@ -37,65 +57,62 @@ impl Element for u32 {
     }
 }
 
-/// A vector that grows by pages.
-#[derive(Debug, Default)]
-struct Paged {
-    pages: Vec<Vec<u32>>,
-    len: usize,
-}
-
-impl Paged {
-    fn push(&mut self, value: u32) {
-        if self.len.is_multiple_of(PAGE) {
-            self.pages.push(Vec::new());
-        }
-        if let Some(page) = self.pages.last_mut() {
-            page.push(value);
-            self.len += 1;
-        }
-    }
-
-    fn get(&self, i: usize) -> Option<u32> {
-        self.pages.get(i >> PAGE_BITS)?.get(i & (PAGE - 1)).copied()
-    }
-
-    fn bytes(&self) -> usize {
-        self.pages.iter().map(|page| page.capacity() * 4).sum()
-    }
-}
-
-/// The table. Numbers are given in the order of arrival and never given again.
+/// The table. New runs get the numbers of forgotten ones, else the next.
 #[derive(Debug)]
 pub(super) struct Interner<T> {
     pages: Vec<Vec<T>>,
     /// Start of each run: page number in the high bits, place in the page in the low ones.
     starts: Paged,
-    table: HashTable<u32>,
+    /// By part of the hash; as many as a power of two.
+    tables: Vec<HashTable<u32>>,
+    /// Numbers of forgotten runs, by length.
+    free: HashMap<usize, Vec<u32>>,
+    n_free: usize,
     seed: u64,
+    /// All numbers are below this.
+    pub(super) end_max: u32,
 }
 
 impl<T: Element> Interner<T> {
-    pub(super) fn new() -> Self {
+    /// For few runs.
+    pub(super) fn small() -> Self {
         Self {
             pages: Vec::new(),
             starts: Paged::default(),
-            table: HashTable::new(),
+            tables: vec![HashTable::new()],
+            free: HashMap::new(),
+            n_free: 0,
             seed: RandomState::new().hash_one(0u8),
+            end_max: u32::MAX,
         }
     }
 
-    /// Runs that were ever given a number.
+    /// For as many runs as come.
+    pub(super) fn large() -> Self {
+        Self { tables: vec![HashTable::new(); PARTS], ..Self::small() }
+    }
+
+    /// All numbers given so far, those of forgotten runs included, are below this.
+    pub(super) fn end(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Runs that have a number.
     pub(super) fn len(&self) -> usize {
-        self.starts.len
+        self.starts.len() - self.n_free
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         let pages: usize = self.pages.iter().map(|page| page.capacity() * size_of::<T>()).sum();
-        pages + self.starts.bytes() + self.table.allocation_size()
+        let parts: usize = self.tables.iter().map(HashTable::allocation_size).sum();
+        let free: usize = self.free.values().map(|ids| ids.capacity() * 4).sum();
+        let tables = self.tables.capacity() * size_of::<HashTable<u32>>();
+        pages + self.starts.bytes() + parts + tables + free + self.free.allocation_size()
     }
 
-    /// The run with number `id`; empty when there is none.
+    /// The run with number `id`; empty when there is none. A forgotten run is read as long as its number has
+    /// not been given again.
     pub(super) fn get(&self, id: u32) -> &[T] {
         run(&self.pages, &self.starts, id)
     }
@@ -103,33 +120,79 @@ impl<T: Element> Interner<T> {
     /// The number of `wanted`, if it has one.
     pub(super) fn find(&self, wanted: &[T]) -> Option<u32> {
         let hash = T::hash(wanted, self.seed);
-        self.table.find(hash, |id| self.get(*id) == wanted).copied()
+        let table = self.tables.get(part(hash, self.tables.len()))?;
+        table.find(hash, |id| self.get(*id) == wanted).copied()
     }
 
     /// The number of `wanted` and whether it is new; `None` when the numbers are used up.
     pub(super) fn intern(&mut self, wanted: &[T]) -> Option<(u32, bool)> {
-        let Self { pages, starts, table, seed } = self;
+        let Self { pages, starts, tables, free, n_free, seed, end_max } = self;
         let hash = T::hash(wanted, *seed);
+        let part = part(hash, tables.len());
         let same = |id: &u32| run(pages, starts, *id) == wanted;
         let rehash = |id: &u32| T::hash(run(pages, starts, *id), *seed);
-        match table.entry(hash, same, rehash) {
+        match tables.get_mut(part)?.entry(hash, same, rehash) {
             Entry::Occupied(found) => Some((*found.get(), false)),
             Entry::Vacant(place) => {
-                let id = u32::try_from(starts.len).ok().filter(|id| *id < u32::MAX)?;
-                starts.push(append(pages, wanted)?);
+                let id = match take_free(free, wanted.len()) {
+                    Some(id) => {
+                        *n_free -= 1;
+                        overwrite(pages, starts, id, wanted);
+                        id
+                    }
+                    None => {
+                        let id = u32::try_from(starts.len()).ok().filter(|id| *id < *end_max)?;
+                        starts.push(append(pages, wanted)?);
+                        id
+                    }
+                };
                 place.insert(id);
                 Some((id, true))
             }
         }
     }
 
-    /// Takes the number out of the table: the run can be read by its number but no longer be found.
+    /// Forgets the run with number `id`: it is found no more, and the number may be given again.
     pub(super) fn forget(&mut self, id: u32) {
-        let hash = T::hash(self.get(id), self.seed);
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == id) {
-            found.remove();
+        let Self { pages, starts, tables, free, n_free, seed, .. } = self;
+        let rehash = |id: &u32| T::hash(run(pages, starts, *id), *seed);
+        let hash = rehash(&id);
+        let part = part(hash, tables.len());
+        let Some(table) = tables.get_mut(part) else { return };
+        let Ok(found) = table.find_entry(hash, |other| *other == id) else { return };
+        found.remove();
+        if let Some(room) = smaller(table.len(), table.capacity()) {
+            table.shrink_to(room, rehash);
+        }
+        free.entry(run(pages, starts, id).len()).or_default().push(id);
+        *n_free += 1;
+    }
+
+    /// Overwrites a forgotten run by `filling`, as often as it is long.
+    pub(super) fn blank(&mut self, id: u32, filling: T) {
+        if let Some(run) = run_mut(&mut self.pages, &self.starts, id) {
+            run.fill(filling);
         }
     }
+}
+
+fn part(hash: u64, parts: usize) -> usize {
+    (hash >> PART_SHIFT) as usize & (parts - 1)
+}
+
+/// A number that was forgotten for a run of length `len`.
+fn take_free(free: &mut HashMap<usize, Vec<u32>>, len: usize) -> Option<u32> {
+    if free.is_empty() {
+        return None;
+    }
+    let ids = free.get_mut(&len)?;
+    let id = ids.pop();
+    if ids.is_empty() {
+        free.remove(&len);
+    } else if let Some(room) = smaller(ids.len(), ids.capacity()) {
+        ids.shrink_to(room);
+    }
+    id
 }
 
 /// Copies `wanted` behind the last run and answers where it begins.
@@ -144,6 +207,12 @@ fn append<T: Element>(pages: &mut Vec<Vec<T>>, wanted: &[T]) -> Option<u32> {
     let number = pages.len() - 1;
     let page = pages.last_mut()?;
     let start = u32::try_from((number << PAGE_BITS) + page.len()).ok()?;
+    let needed = page.len() + wanted.len();
+    if needed > page.capacity() {
+        // Powers of two end at a page; growing by itself would go beyond.
+        let room = needed.next_power_of_two().min(PAGE).max(needed);
+        page.reserve_exact(room - page.len());
+    }
     page.extend_from_slice(wanted);
     for _ in 1..wanted.len().div_ceil(PAGE) {
         pages.push(Vec::new());
@@ -151,16 +220,33 @@ fn append<T: Element>(pages: &mut Vec<Vec<T>>, wanted: &[T]) -> Option<u32> {
     Some(start)
 }
 
-fn run<'a, T>(pages: &'a [Vec<T>], starts: &Paged, id: u32) -> &'a [T] {
+/// Page and bounds in it of the run with number `id`, the end absent when it is the page's.
+fn place(starts: &Paged, id: u32) -> Option<(usize, usize, Option<usize>)> {
     let id = id as usize;
-    let Some(start) = starts.get(id) else { return &[] };
+    let start = starts.get(id)?;
     let (number, low) = ((start >> PAGE_BITS) as usize, start as usize & (PAGE - 1));
+    let next = starts.get(id + 1).filter(|next| (next >> PAGE_BITS) as usize == number);
+    Some((number, low, next.map(|next| next as usize & (PAGE - 1))))
+}
+
+fn run<'a, T>(pages: &'a [Vec<T>], starts: &Paged, id: u32) -> &'a [T] {
+    let Some((number, low, high)) = place(starts, id) else { return &[] };
     let Some(page) = pages.get(number) else { return &[] };
-    let high = match starts.get(id + 1) {
-        Some(next) if (next >> PAGE_BITS) as usize == number => next as usize & (PAGE - 1),
-        _ => page.len(),
-    };
-    page.get(low..high).unwrap_or(&[])
+    page.get(low..high.unwrap_or(page.len())).unwrap_or(&[])
+}
+
+fn run_mut<'a, T>(pages: &'a mut [Vec<T>], starts: &Paged, id: u32) -> Option<&'a mut [T]> {
+    let (number, low, high) = place(starts, id)?;
+    let page = pages.get_mut(number)?;
+    let high = high.unwrap_or(page.len());
+    page.get_mut(low..high)
+}
+
+/// Writes `wanted` over a run of the same length.
+fn overwrite<T: Element>(pages: &mut [Vec<T>], starts: &Paged, id: u32, wanted: &[T]) {
+    if let Some(run) = run_mut(pages, starts, id).filter(|run| run.len() == wanted.len()) {
+        run.copy_from_slice(wanted);
+    }
 }
 
 #[cfg(test)]
@@ -170,30 +256,84 @@ mod tests {
 
     #[test]
     fn keeps_runs_of_every_length_across_pages() {
-        let mut table = Interner::<u32>::new();
-        let mut runs: Vec<Vec<u32>> = vec![vec![], vec![7; 3 * PAGE + 1]];
-        runs.extend((0..5_000u32).map(|i| (i..i + 40).collect()));
-        runs.push(vec![9; PAGE]);
-        runs.push(vec![1]);
-        for (i, run) in runs.iter().enumerate() {
-            assert_eq!(table.intern(run), Some((i as u32, true)));
+        for mut table in [Interner::<u32>::small(), Interner::<u32>::large()] {
+            let mut runs: Vec<Vec<u32>> = vec![vec![], vec![7; 3 * PAGE + 1]];
+            runs.extend((0..5_000u32).map(|i| (i..i + 40).collect()));
+            runs.push(vec![9; PAGE]);
+            runs.push(vec![1]);
+            for (i, run) in runs.iter().enumerate() {
+                assert_eq!(table.intern(run), Some((i as u32, true)));
+            }
+            for (i, run) in runs.iter().enumerate() {
+                assert_eq!(table.get(i as u32), run.as_slice());
+                assert_eq!(table.intern(run), Some((i as u32, false)));
+                assert_eq!(table.find(run), Some(i as u32));
+            }
+            assert_eq!(table.find(&[8]), None);
+            assert_eq!((table.len(), table.end()), (runs.len(), runs.len()));
         }
-        for (i, run) in runs.iter().enumerate() {
-            assert_eq!(table.get(i as u32), run.as_slice());
-            assert_eq!(table.intern(run), Some((i as u32, false)));
-            assert_eq!(table.find(run), Some(i as u32));
+    }
+
+    #[test]
+    fn a_forgotten_number_goes_to_a_run_of_the_same_length() {
+        let mut table = Interner::<u32>::small();
+        let mut runs: Vec<Vec<u32>> =
+            vec![vec![], vec![7; 3 * PAGE + 1], vec![1, 2], vec![3], vec![4, 5], vec![6; PAGE]];
+        for run in &runs {
+            table.intern(run).unwrap();
         }
-        assert_eq!(table.find(&[8]), None);
-        assert_eq!(table.len(), runs.len());
-        table.forget(3);
-        assert_eq!(table.find(&runs[3]), None);
-        assert_eq!(table.get(3), runs[3].as_slice());
-        assert_eq!(table.intern(&runs[3]), Some((runs.len() as u32, true)));
+        let bytes = table.bytes();
+        for (at, id) in [0, 1, 2, 4, 5].into_iter().enumerate() {
+            table.forget(id);
+            table.forget(id);
+            assert_eq!(table.find(&runs[id as usize]), None);
+            assert_eq!((table.len(), table.end()), (runs.len() - at - 1, runs.len()));
+        }
+        for id in [1, 4, 2, 5] {
+            runs[id] = runs[id].iter().map(|element| element + 10).collect();
+            assert_eq!(table.intern(&runs[id]), Some((id as u32, true)));
+        }
+        assert_eq!(table.intern(&[20]), Some((6, true)), "no run of this length is free");
+        assert_eq!(table.intern(&[]), Some((0, true)));
+        runs.push(vec![20]);
+        for (id, run) in runs.iter().enumerate() {
+            assert_eq!(table.get(id as u32), run.as_slice());
+            assert_eq!(table.find(run), Some(id as u32));
+        }
+        assert!(table.bytes() < bytes + 1_000, "long runs were overwritten in place");
+    }
+
+    #[test]
+    fn tables_and_lists_of_free_numbers_become_smaller() {
+        let mut table = Interner::<u32>::small();
+        for i in 0..100_000 {
+            table.intern(&[i]).unwrap();
+        }
+        let full = table.bytes();
+        let runs = 100_000 * 8;
+        assert!(full > runs + 100_000 * 4);
+        (10..100_000).for_each(|id| table.forget(id));
+        assert!(table.bytes() < runs + 131_072 * 4 + 300_000, "{}", table.bytes());
+        (0..10).for_each(|i| assert_eq!(table.find(&[i]), Some(i)));
+        for i in 100_000..199_990 {
+            assert!(table.intern(&[i]).unwrap().0 < 100_000);
+        }
+        assert!(table.bytes() <= full + 1_000, "{} {full}", table.bytes());
+    }
+
+    #[test]
+    fn pages_do_not_grow_beyond_their_end() {
+        let mut table = Interner::<u8>::small();
+        for i in 0..50_000u32 {
+            table.intern(format!("{i:0>13}").as_bytes()).unwrap();
+        }
+        let pages: usize = table.pages.iter().map(Vec::capacity).sum();
+        assert!(pages <= 50_000 * 13 + PAGE, "{pages}");
     }
 
     #[test]
     fn an_empty_run_first_and_alone() {
-        let mut table = Interner::<u8>::new();
+        let mut table = Interner::<u8>::small();
         assert_eq!(table.intern(b""), Some((0, true)));
         assert_eq!(table.intern(b"a"), Some((1, true)));
         assert_eq!(table.get(0), b"");

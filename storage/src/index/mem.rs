@@ -3,67 +3,33 @@
 use roaring::RoaringBitmap;
 
 use super::interner::Interner;
-use super::pairs::{Class, NO_METRIC, Pairs, Row};
+use super::pairs::{Class, Gone, METRIC_NAME_ID, NO_METRIC, Pairs, Row};
+use super::parts::{Before, Parts, ROW_HEAD};
 use super::resolve::{self, Cardinality};
 use super::split::is_target;
 use crate::error::{Error, Result};
 use crate::model::{Labels, METRIC_NAME, Matcher, SeriesOrd};
 
-/// A target inside one index: dense, in order of arrival.
+/// A target inside one index: dense, in order of arrival as long as nothing is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityId(pub u32);
 
-/// What went with a series.
+/// What [`MemIndex::remove`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removed {
-    /// Its entity.
+    /// The entity that the series belonged to.
     pub entity: EntityId,
-    /// Whether it was the last series of the entity.
+    /// Whether this was its last series. Its number may then be given to another entity.
     pub entity_gone: bool,
 }
 
-/// Numbers in a series row before the residual values: entity, shape.
-const ROW_HEAD: usize = 2;
-
-/// A label set taken apart into symbols. Kept as buffers between insertions.
-#[derive(Debug, Default)]
-struct Parts {
-    /// (name, value) by turns.
-    entity: Vec<u32>,
-    /// Metric, then names.
-    shape: Vec<u32>,
-    /// Entity, shape, residual values.
-    row: Vec<u32>,
-}
-
-impl Parts {
-    fn clear(&mut self) {
-        self.entity.clear();
-        self.shape.clear();
-        self.shape.push(NO_METRIC);
-        self.row.clear();
-        self.row.resize(ROW_HEAD, 0);
-    }
-
-    fn push(&mut self, class: Class, name: u32, value: u32) {
-        match class {
-            Class::Metric => self.shape.splice(..1, [value]).for_each(drop),
-            Class::Target => self.entity.extend([name, value]),
-            Class::Residual => {
-                self.shape.push(name);
-                self.row.push(value);
-            }
-        }
-    }
-
-    fn set_head(&mut self, entity: u32, shape: u32) {
-        self.row.splice(..ROW_HEAD, [entity, shape]).for_each(drop);
-    }
-}
+/// Stands in the row of a removed series, where the entity was.
+const NO_ENTITY: u32 = u32::MAX;
 
 /// The index of the head. One writer; reading needs the writer to stand still.
 ///
-/// Numbers of removed series are not given again: after much churn, take [`MemIndex::rebuilt`].
+/// What removed series had is used again: the places of series, entities, symbols and names are given to
+/// later ones, so that memory follows the largest number of series there were at one time.
 #[derive(Debug)]
 pub struct MemIndex {
     target_labels: Vec<String>,
@@ -75,8 +41,11 @@ pub struct MemIndex {
     pub(super) shapes: Interner<u32>,
     pub(super) rows: Interner<u32>,
     pub(super) pairs: Pairs,
+    /// Places that no series has.
     pub(super) removed: RoaringBitmap,
     parts: Parts,
+    before: Before,
+    gone: Gone,
 }
 
 impl MemIndex {
@@ -85,28 +54,37 @@ impl MemIndex {
     pub fn new(target_labels: &[String]) -> Self {
         let mut index = Self {
             target_labels: target_labels.to_vec(),
-            name_texts: Interner::new(),
-            symbols: Interner::new(),
-            entities: Interner::new(),
-            shapes: Interner::new(),
-            rows: Interner::new(),
+            name_texts: Interner::small(),
+            symbols: Interner::large(),
+            entities: Interner::large(),
+            shapes: Interner::small(),
+            rows: Interner::large(),
             pairs: Pairs::default(),
             removed: RoaringBitmap::new(),
             parts: Parts::default(),
+            before: Before::default(),
+            gone: Gone::default(),
         };
         index.name_texts.intern(METRIC_NAME.as_bytes());
-        index.pairs.push_name(Class::Metric);
+        index.pairs.set_name(METRIC_NAME_ID, Class::Metric);
         index
     }
 
-    /// The place of the series `labels`, and whether it is new.
+    /// The place of the series `labels`, and whether it is new. A new series may get the place of a removed
+    /// one, of which any will do.
     ///
     /// # Errors
     /// [`Error::Limit`] when 2^32 series, symbols, symbol bytes or row numbers are reached; no series was added.
     pub fn insert(&mut self, labels: &Labels) -> Result<(SeriesOrd, bool)> {
         let mut parts = std::mem::take(&mut self.parts);
-        let inserted = self.insert_parts(labels, &mut parts);
+        let mut before = std::mem::take(&mut self.before);
+        let inserted = self.insert_parts(labels, &mut parts, &mut before);
+        if inserted.is_none() {
+            before.forget();
+            self.forget_unused(labels, &parts);
+        }
         self.parts = parts;
+        self.before = before;
         inserted.ok_or(Error::Limit {
             limit: "index",
             what: "the label index in memory is full",
@@ -114,32 +92,70 @@ impl MemIndex {
         })
     }
 
-    fn insert_parts(&mut self, labels: &Labels, parts: &mut Parts) -> Option<(SeriesOrd, bool)> {
+    fn insert_parts(
+        &mut self,
+        labels: &Labels,
+        parts: &mut Parts,
+        before: &mut Before,
+    ) -> Option<(SeriesOrd, bool)> {
         parts.clear();
-        for (name, value) in labels {
-            let (name_id, is_new) = self.name_texts.intern(name.as_bytes())?;
-            if is_new {
-                let target = is_target(name, &self.target_labels);
-                self.pairs.push_name(if target { Class::Target } else { Class::Residual });
-            }
-            let (value, _) = self.symbols.intern(value.as_bytes())?;
-            parts.push(self.pairs.name(name_id)?.class, name_id, value);
+        let mut known = before.known().peekable();
+        for (name, value) in labels.raw_pairs() {
+            while known.next_if(|known| known.name < name).is_some() {}
+            let known = known.next_if(|known| known.name == name);
+            let name_id = match &known {
+                Some(known) => known.name_id,
+                None => self.intern_name(name)?,
+            };
+            let value_id = match &known {
+                Some(known) if known.value == value => known.value_id,
+                _ => self.symbols.intern(value)?.0,
+            };
+            parts.push(self.pairs.name(name_id)?.class, name_id, value_id);
         }
-        let (entity, _) = self.entities.intern(&parts.entity)?;
+        drop(known);
+        let entity = match before.entity_with(&parts.entity) {
+            Some(entity) => entity,
+            None => self.entities.intern(&parts.entity)?.0,
+        };
         let (shape, _) = self.shapes.intern(&parts.shape)?;
         parts.set_head(entity, shape);
         let (ord, is_new) = self.rows.intern(&parts.row)?;
         if is_new {
-            let row = Row {
-                entity,
-                shape,
-                entity_labels: &parts.entity,
-                shape_labels: &parts.shape,
-                residual: parts.row.get(ROW_HEAD..).unwrap_or(&[]),
-            };
-            self.pairs.change(ord, row, true);
+            let (entity_labels, shape_labels) = (&parts.entity, &parts.shape);
+            let residual = parts.residual();
+            self.pairs.add(ord, Row { entity, shape, entity_labels, shape_labels, residual });
+            if !self.removed.is_empty() {
+                self.removed.remove(ord);
+            }
         }
+        before.remember(labels, entity, parts);
         Some((SeriesOrd(ord), is_new))
+    }
+
+    fn intern_name(&mut self, name: &[u8]) -> Option<u32> {
+        let (id, is_new) = self.name_texts.intern(name)?;
+        if is_new {
+            let target = is_target(std::str::from_utf8(name).ok()?, &self.target_labels);
+            self.pairs.set_name(id, if target { Class::Target } else { Class::Residual });
+        }
+        Some(id)
+    }
+
+    /// Forgets what was taken up for `labels` before their insertion failed.
+    fn forget_unused(&mut self, labels: &Labels, parts: &Parts) {
+        let shape = self.shapes.find(&parts.shape).filter(|id| !self.pairs.has_shape(*id));
+        let entity = self.entities.find(&parts.entity).filter(|id| !self.pairs.has_entity(*id));
+        shape.into_iter().for_each(|id| self.shapes.forget(id));
+        entity.into_iter().for_each(|id| self.entities.forget(id));
+        for (name, value) in labels.raw_pairs() {
+            let value = self.symbols.find(value).filter(|id| !self.pairs.has_symbol(*id));
+            value.into_iter().for_each(|id| self.symbols.forget(id));
+            let name = self.name_texts.find(name).filter(|id| !self.pairs.has_name(*id));
+            name.filter(|id| *id != METRIC_NAME_ID)
+                .into_iter()
+                .for_each(|id| self.name_texts.forget(id));
+        }
     }
 
     /// The place of the series `labels`, if it is here.
@@ -147,9 +163,9 @@ impl MemIndex {
     pub fn get(&self, labels: &Labels) -> Option<SeriesOrd> {
         let mut parts = Parts::default();
         parts.clear();
-        for (name, value) in labels {
-            let name_id = self.name_texts.find(name.as_bytes())?;
-            let value = self.symbols.find(value.as_bytes())?;
+        for (name, value) in labels.raw_pairs() {
+            let name_id = self.name_texts.find(name)?;
+            let value = self.symbols.find(value)?;
             parts.push(self.pairs.name(name_id)?.class, name_id, value);
         }
         let entity = self.entities.find(&parts.entity)?;
@@ -158,7 +174,7 @@ impl MemIndex {
         self.rows.find(&parts.row).map(SeriesOrd)
     }
 
-    /// The label set of a series; empty when there never was one with this place.
+    /// The label set of a series; empty when no series has this place.
     #[must_use]
     pub fn labels(&self, ord: SeriesOrd) -> Labels {
         let pairs = self.row(ord.0).map(|row| row.pairs()).into_iter().flatten();
@@ -183,17 +199,17 @@ impl MemIndex {
         self.entities.find(&run).map(EntityId)
     }
 
-    /// The labels of an entity.
+    /// The labels of an entity; none when it has no series.
     #[must_use]
     pub fn entity_labels(&self, entity: EntityId) -> Labels {
-        let pairs = super::pairs::entity_pairs(self.entities.get(entity.0));
+        let pairs = super::pairs::entity_pairs(self.entity_run(entity));
         Labels::from_pairs(pairs.map(|(name, value)| (self.name_text(name), self.symbol(value))))
     }
 
-    /// Whether an entity has the label `name`.
+    /// Whether an entity has series and the label `name`.
     #[must_use]
     pub fn entity_has(&self, entity: EntityId, name: &str) -> bool {
-        let mut pairs = super::pairs::entity_pairs(self.entities.get(entity.0));
+        let mut pairs = super::pairs::entity_pairs(self.entity_run(entity));
         pairs.any(|pair| self.name_text(pair.0) == name)
     }
 
@@ -207,61 +223,69 @@ impl MemIndex {
             .unwrap_or_default()
     }
 
-    /// Removes a series: it is found no more, its place stays taken. `None` when it was not here.
+    /// Removes a series: its place, and what only it had, may be given to others. `None` when it was not
+    /// here.
     pub fn remove(&mut self, ord: SeriesOrd) -> Option<Removed> {
-        if ord.0 as usize >= self.rows.len() || !self.removed.insert(ord.0) {
-            return None;
+        let Self { name_texts, symbols, entities, shapes, rows, pairs, gone, .. } = self;
+        let row = row(rows, entities, shapes, ord.0)?;
+        let (entity, shape) = (row.entity, row.shape);
+        gone.clear();
+        pairs.remove(ord.0, row, gone);
+        rows.forget(ord.0);
+        rows.blank(ord.0, NO_ENTITY);
+        if gone.entity {
+            entities.forget(entity);
         }
-        let row = row(&self.rows, &self.entities, &self.shapes, ord.0)?;
-        let entity = EntityId(row.entity);
-        self.pairs.change(ord.0, row, false);
-        self.rows.forget(ord.0);
-        let entity_gone = self.series_of_entity(entity).is_empty();
-        Some(Removed { entity, entity_gone })
+        if gone.shape {
+            shapes.forget(shape);
+        }
+        gone.symbols.iter().for_each(|id| symbols.forget(*id));
+        gone.names.iter().for_each(|id| name_texts.forget(*id));
+        let entity_gone = gone.entity;
+        self.removed.insert(ord.0);
+        self.before.forget();
+        Some(Removed { entity: EntityId(entity), entity_gone })
     }
 
-    /// Removes all series but those in `kept`; answers how many went.
+    /// Removes all series but those in `kept`; answers how many went. The lowest places are given again
+    /// first.
     pub fn retain(&mut self, kept: &RoaringBitmap) -> u64 {
         let gone = self.live() - kept;
-        gone.iter().filter(|ord| self.remove(SeriesOrd(*ord)).is_some()).count() as u64
-    }
-
-    /// A new index without the removed series and without symbols that nobody uses. The n-th series that is
-    /// left (`live().select(n)`) gets place n.
-    pub fn rebuilt(&self) -> Result<Self> {
-        let mut index = Self::new(&self.target_labels);
-        for ord in self.live() {
-            index.insert(&self.labels(SeriesOrd(ord)))?;
-        }
-        index.optimize();
-        Ok(index)
+        // The place freed last is given first: neighbours then come from one target again.
+        gone.iter().rev().filter(|ord| self.remove(SeriesOrd(*ord)).is_some()).count() as u64
     }
 
     /// The series that are here.
     #[must_use]
     pub fn live(&self) -> RoaringBitmap {
         let mut all = RoaringBitmap::new();
-        // Never more than u32::MAX numbers are given.
-        all.insert_range(0..self.rows.len() as u32);
+        all.insert_range(0..self.ord_end());
         all - &self.removed
     }
 
     /// Number of series that are here.
     #[must_use]
     pub fn n_series(&self) -> u64 {
-        self.rows.len() as u64 - self.removed.len()
+        self.rows.len() as u64
     }
 
-    /// Places given so far, those of removed series included: all are below this.
+    /// All places, those of removed series included, are below this.
     #[must_use]
     pub fn ord_end(&self) -> u32 {
-        self.rows.len() as u32
+        // Never more than u32::MAX numbers are given.
+        self.rows.end() as u32
     }
 
-    /// Number of entities ever seen.
+    /// Number of entities that have series.
     #[must_use]
     pub fn n_entities(&self) -> u32 {
         self.entities.len() as u32
+    }
+
+    /// All numbers of entities, those without series included, are below this.
+    #[must_use]
+    pub fn entity_end(&self) -> u32 {
+        self.entities.end() as u32
     }
 
     /// The series that satisfy all of `matchers`; all series when there is none.
@@ -293,7 +317,9 @@ impl MemIndex {
     #[must_use]
     pub fn heap_bytes(&self) -> u64 {
         let tables = self.entities.bytes() + self.shapes.bytes() + self.rows.bytes();
-        (tables + self.pairs.bytes()) as u64 + self.symbol_bytes()
+        let removed = self.removed.statistics();
+        let removed = removed.n_bytes_array_containers + removed.n_bytes_bitset_containers;
+        (tables + self.pairs.bytes()) as u64 + self.symbol_bytes() + removed
     }
 
     /// Bytes of label names and values with their tables.
@@ -304,6 +330,10 @@ impl MemIndex {
 
     pub(super) fn row(&self, ord: u32) -> Option<Row<'_>> {
         row(&self.rows, &self.entities, &self.shapes, ord)
+    }
+
+    fn entity_run(&self, entity: EntityId) -> &[u32] {
+        if self.pairs.has_entity(entity.0) { self.entities.get(entity.0) } else { &[] }
     }
 
     /// Metric name and other names of a shape.
@@ -332,6 +362,9 @@ fn row<'a>(
 ) -> Option<Row<'a>> {
     let (head, residual) = rows.get(ord).split_at_checked(ROW_HEAD)?;
     let (entity, shape) = (*head.first()?, *head.get(1)?);
+    if entity == NO_ENTITY {
+        return None;
+    }
     let (entity_labels, shape_labels) = (entities.get(entity), shapes.get(shape));
     Some(Row { entity, shape, entity_labels, shape_labels, residual })
 }

@@ -128,9 +128,9 @@ impl LabelIndex for MemIndex {
     }
 
     fn for_each_name(&self, show: &mut dyn FnMut(&str)) -> Result<()> {
-        for (id, name) in self.pairs.names.iter().enumerate() {
-            if !name.having.is_empty() {
-                show(self.name_text(id as u32));
+        for id in 0..self.pairs.names.len() as u32 {
+            if self.pairs.has_name(id) {
+                show(self.name_text(id));
             }
         }
         Ok(())

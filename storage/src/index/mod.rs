@@ -8,8 +8,10 @@
 //! [`MemIndex`] is the index of the head; [`IndexFile`] the index of a block, read in place from a mapped file
 //! (`storage/FORMAT.md`, "index"). Both answer matchers by the same code (`resolve`).
 //!
-//! Invariants: a [`SeriesOrd`](crate::model::SeriesOrd) means a place in one index only. A label name is of
-//! one class (metric name, target, residual) within an index. Labels without a value do not exist.
+//! Invariants: a [`SeriesOrd`](crate::model::SeriesOrd) means a place in one index only, and the series there
+//! until it is removed: places, entities, symbols, shapes and names that nobody has any more are given again.
+//! A label name is of one class (metric name, target, residual) within an index. Labels without a value do
+//! not exist.
 //! Threads: `MemIndex` has one writer behind its owner's lock; `IndexFile` is shared freely.
 
 mod file;
@@ -20,7 +22,9 @@ mod interner;
 mod mem;
 mod mem_read;
 mod order;
+mod paged;
 mod pairs;
+mod parts;
 mod pattern;
 mod postings;
 mod resolve;

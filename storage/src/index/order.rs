@@ -25,11 +25,12 @@ impl Ranks {
     }
 }
 
-fn rank(texts: &Interner<u8>) -> Vec<u32> {
+/// Ranks of those texts that somebody has.
+fn rank(texts: &Interner<u8>, in_use: impl Fn(u32) -> bool) -> Vec<u32> {
     // Never more than u32::MAX numbers are given.
-    let mut sorted: Vec<u32> = (0..texts.len() as u32).collect();
+    let mut sorted: Vec<u32> = (0..texts.end() as u32).filter(|id| in_use(*id)).collect();
     sorted.sort_unstable_by_key(|id| texts.get(*id));
-    let mut ranks = vec![0; sorted.len()];
+    let mut ranks = vec![0; texts.end()];
     for (rank, id) in (0u32..).zip(sorted) {
         if let Some(slot) = ranks.get_mut(id as usize) {
             *slot = rank;
@@ -43,13 +44,17 @@ impl MemIndex {
     /// [`super::compare_in_entity`] orders them. Compares numbers instead of texts: for sorting many series.
     #[must_use]
     pub fn block_order(&self, within: Option<&RoaringBitmap>) -> Vec<(EntityId, Vec<SeriesOrd>)> {
-        let ranks = Ranks { names: rank(&self.name_texts), values: rank(&self.symbols) };
+        let ranks = Ranks {
+            names: rank(&self.name_texts, |id| self.pairs.has_name(id)),
+            values: rank(&self.symbols, |id| self.pairs.has_symbol(id)),
+        };
         let ranked = |entity: u32| -> Vec<(u32, u32)> {
             entity_pairs(self.entities.get(entity))
                 .map(|(name, value)| (ranks.name(name), ranks.value(value)))
                 .collect()
         };
-        let mut entities: Vec<u32> = (0..self.n_entities()).collect();
+        let mut entities: Vec<u32> =
+            (0..self.entity_end()).filter(|id| self.pairs.has_entity(*id)).collect();
         entities.sort_by_cached_key(|entity| ranked(*entity));
         let mut order = Vec::with_capacity(entities.len());
         for entity in entities {

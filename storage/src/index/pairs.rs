@@ -4,6 +4,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use hashbrown::HashMap;
 
+use super::interner::smaller;
+use super::paged::Paged;
 use super::postings::Postings;
 
 /// Stands in a shape for "no metric name".
@@ -54,24 +56,30 @@ pub(super) struct Name {
 }
 
 impl Name {
-    fn change(&mut self, value: Option<u32>, holder: u32, add: bool) {
-        if let Some(value) = value {
-            if add {
-                self.values.entry(value).or_insert_with(Postings::empty).insert(holder);
-            } else if let Some(postings) = self.values.get_mut(&value) {
-                postings.remove(holder);
-                if postings.is_empty() {
-                    self.values.remove(&value);
-                }
-            }
+    fn new(class: Class) -> Self {
+        Self { class, values: HashMap::default(), having: Postings::empty() }
+    }
+
+    /// Adds a holder of `value`; whether it is the first.
+    fn add(&mut self, value: u32, holder: u32) -> bool {
+        let postings = self.values.entry(value).or_insert_with(Postings::empty);
+        let is_first = postings.is_empty();
+        postings.insert(holder);
+        is_first
+    }
+
+    /// Removes a holder of `value`; whether it was the last.
+    fn remove(&mut self, value: u32, holder: u32) -> bool {
+        let Some(postings) = self.values.get_mut(&value) else { return false };
+        postings.remove(holder);
+        if !postings.is_empty() {
+            return false;
         }
-        if value.is_none() || self.class != Class::Residual {
-            if add {
-                self.having.insert(holder);
-            } else {
-                self.having.remove(holder);
-            }
+        self.values.remove(&value);
+        if let Some(room) = smaller(self.values.len(), self.values.capacity()) {
+            self.values.shrink_to(room);
         }
+        true
     }
 }
 
@@ -119,41 +127,139 @@ pub(super) struct Pairs {
     pub(super) entity_series: Vec<Postings>,
     /// Series of each shape; empty when all were removed.
     pub(super) shape_series: Vec<Postings>,
+    /// By symbol: the names that have it as a value of somebody.
+    uses: Paged,
+}
+
+/// What nobody has any more after the removal of a series.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) entity: bool,
+    pub(super) shape: bool,
+    pub(super) names: Vec<u32>,
+    pub(super) symbols: Vec<u32>,
+}
+
+impl Gone {
+    pub(super) fn clear(&mut self) {
+        (self.entity, self.shape) = (false, false);
+        self.names.clear();
+        self.symbols.clear();
+    }
 }
 
 impl Pairs {
-    pub(super) fn push_name(&mut self, class: Class) {
-        let having = Postings::empty();
-        self.names.push(Name { class, values: HashMap::default(), having });
+    /// Takes up a name with a number that is new or has been forgotten.
+    pub(super) fn set_name(&mut self, id: u32, class: Class) {
+        match self.names.get_mut(id as usize) {
+            Some(name) => *name = Name::new(class),
+            None => self.names.push(Name::new(class)),
+        }
     }
 
     pub(super) fn name(&self, id: u32) -> Option<&Name> {
         self.names.get(id as usize)
     }
 
-    /// Adds or removes the series `ord`.
-    pub(super) fn change(&mut self, ord: u32, row: Row<'_>, add: bool) {
-        if changed_emptiness(&mut self.entity_series, row.entity, ord, add) {
+    /// Whether somebody has the label.
+    pub(super) fn has_name(&self, id: u32) -> bool {
+        self.name(id).is_some_and(|name| !name.having.is_empty())
+    }
+
+    /// Whether the symbol is a value of somebody.
+    pub(super) fn has_symbol(&self, id: u32) -> bool {
+        self.uses.get(id as usize).is_some_and(|uses| uses > 0)
+    }
+
+    /// Whether the entity has series.
+    pub(super) fn has_entity(&self, id: u32) -> bool {
+        self.entity_series.get(id as usize).is_some_and(|series| !series.is_empty())
+    }
+
+    /// Whether the shape has series.
+    pub(super) fn has_shape(&self, id: u32) -> bool {
+        self.shape_series.get(id as usize).is_some_and(|series| !series.is_empty())
+    }
+
+    /// Adds the series `ord`.
+    pub(super) fn add(&mut self, ord: u32, row: Row<'_>) {
+        if first_of(&mut self.entity_series, row.entity, ord) {
             for (name, value) in entity_pairs(row.entity_labels) {
-                self.change_name(name, Some(value), row.entity, add);
+                self.add_value(name, value, row.entity);
+                self.add_having(name, row.entity);
             }
         }
-        if changed_emptiness(&mut self.shape_series, row.shape, ord, add) {
+        if first_of(&mut self.shape_series, row.shape, ord) {
             if let Some(metric) = row.metric() {
-                self.change_name(METRIC_NAME_ID, Some(metric), row.shape, add);
+                self.add_value(METRIC_NAME_ID, metric, row.shape);
+                self.add_having(METRIC_NAME_ID, row.shape);
             }
             for name in row.residual_names() {
-                self.change_name(*name, None, row.shape, add);
+                self.add_having(*name, row.shape);
             }
         }
         for (name, value) in row.residual_names().iter().zip(row.residual) {
-            self.change_name(*name, Some(*value), ord, add);
+            self.add_value(*name, *value, ord);
         }
     }
 
-    fn change_name(&mut self, name: u32, value: Option<u32>, holder: u32, add: bool) {
+    fn add_value(&mut self, name: u32, value: u32, holder: u32) {
+        if let Some(name) = self.names.get_mut(name as usize)
+            && name.add(value, holder)
+            && let Some(uses) = self.uses.slot(value as usize)
+        {
+            *uses += 1;
+        }
+    }
+
+    fn add_having(&mut self, name: u32, holder: u32) {
         if let Some(name) = self.names.get_mut(name as usize) {
-            name.change(value, holder, add);
+            name.having.insert(holder);
+        }
+    }
+
+    /// Removes the series `ord` and adds to `gone` what went with it.
+    pub(super) fn remove(&mut self, ord: u32, row: Row<'_>, gone: &mut Gone) {
+        for (name, value) in row.residual_names().iter().zip(row.residual) {
+            self.remove_value(*name, *value, ord, gone);
+        }
+        if last_of(&mut self.shape_series, row.shape, ord) {
+            gone.shape = true;
+            if let Some(metric) = row.metric() {
+                self.remove_value(METRIC_NAME_ID, metric, row.shape, gone);
+                self.remove_having(METRIC_NAME_ID, row.shape, gone);
+            }
+            for name in row.residual_names() {
+                self.remove_having(*name, row.shape, gone);
+            }
+        }
+        if last_of(&mut self.entity_series, row.entity, ord) {
+            gone.entity = true;
+            for (name, value) in entity_pairs(row.entity_labels) {
+                self.remove_value(name, value, row.entity, gone);
+                self.remove_having(name, row.entity, gone);
+            }
+        }
+    }
+
+    fn remove_value(&mut self, name: u32, value: u32, holder: u32, gone: &mut Gone) {
+        if let Some(name) = self.names.get_mut(name as usize)
+            && name.remove(value, holder)
+            && let Some(uses) = self.uses.slot(value as usize)
+        {
+            *uses -= 1;
+            if *uses == 0 {
+                gone.symbols.push(value);
+            }
+        }
+    }
+
+    fn remove_having(&mut self, id: u32, holder: u32, gone: &mut Gone) {
+        if let Some(name) = self.names.get_mut(id as usize) {
+            name.having.remove(holder);
+            if name.having.is_empty() && id != METRIC_NAME_ID {
+                gone.names.push(id);
+            }
         }
     }
 
@@ -177,21 +283,25 @@ impl Pairs {
         let inside: usize = self.all().map(Postings::bytes).sum();
         let tables: usize = self.names.iter().map(|name| name.values.allocation_size()).sum();
         let lists = self.entity_series.capacity() + self.shape_series.capacity();
-        inside + tables + lists * size_of::<Postings>()
+        let lists = lists * size_of::<Postings>() + self.names.capacity() * size_of::<Name>();
+        inside + tables + lists + self.uses.bytes()
     }
 }
 
-/// Changes the series of one entity or shape; whether it came to life or died by that.
-fn changed_emptiness(all: &mut Vec<Postings>, id: u32, ord: u32, add: bool) -> bool {
+/// Adds a series to those of an entity or shape; whether it is the first.
+fn first_of(all: &mut Vec<Postings>, id: u32, ord: u32) -> bool {
     if all.len() <= id as usize {
         all.resize_with(id as usize + 1, Postings::empty);
     }
     let Some(series) = all.get_mut(id as usize) else { return false };
-    let was_empty = series.is_empty();
-    if add {
-        series.insert(ord);
-    } else {
-        series.remove(ord);
-    }
-    was_empty != series.is_empty()
+    let is_first = series.is_empty();
+    series.insert(ord);
+    is_first
+}
+
+/// Removes a series from those of an entity or shape; whether it was the last.
+fn last_of(all: &mut [Postings], id: u32, ord: u32) -> bool {
+    let Some(series) = all.get_mut(id as usize) else { return false };
+    series.remove(ord);
+    series.is_empty()
 }

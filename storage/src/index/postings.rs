@@ -6,6 +6,8 @@ use roaring::RoaringBitmap;
 
 /// Longest list before it becomes a bitmap: a bitmap's containers cost some 200 bytes at once.
 const FEW_MAX: usize = 48;
+/// Members down to which a bitmap stays one.
+const MANY_MIN: u32 = 24;
 
 /// The set. Not empty, but for the moment between a removal and the removal of the set.
 #[derive(Debug, Clone)]
@@ -26,7 +28,9 @@ impl Postings {
             Self::One(one) => *self = Self::Few(vec![(*one).min(id), (*one).max(id)]),
             Self::Few(few) if few.is_empty() => *self = Self::One(id),
             Self::Few(few) => {
-                if let Err(at) = few.binary_search(&id) {
+                if few.last().is_some_and(|last| *last < id) {
+                    few.push(id);
+                } else if let Err(at) = few.binary_search(&id) {
                     few.insert(at, id);
                 }
                 if few.len() > FEW_MAX {
@@ -34,7 +38,10 @@ impl Postings {
                 }
             }
             Self::Many(many) => {
-                many.insert(id);
+                // Most are added at the end, where nothing must be searched.
+                if many.try_push(id).is_err() {
+                    many.insert(id);
+                }
             }
         }
     }
@@ -50,15 +57,27 @@ impl Postings {
                 if let Ok(at) = few.binary_search(&id) {
                     few.remove(at);
                 }
+                match few.as_slice() {
+                    [one] => *self = Self::One(*one),
+                    few_left if few_left.len() < few.capacity() / 4 => few.shrink_to(few.len() * 2),
+                    _ => {}
+                }
             }
             Self::Many(many) => {
                 many.remove(id);
+                if many.select(MANY_MIN).is_none() {
+                    *self = Self::Few(many.iter().collect());
+                }
             }
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        match self {
+            Self::One(_) => false,
+            Self::Few(few) => few.is_empty(),
+            Self::Many(many) => many.is_empty(),
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -128,5 +147,60 @@ impl Postings {
                     + stats.n_containers as usize * 40
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn holds_what_a_set_holds(
+            changes in prop::collection::vec((any::<bool>(), 0..120u32), 0..600),
+            far in any::<bool>(),
+        ) {
+            let (mut postings, mut model) = (Postings::empty(), BTreeSet::new());
+            for (add, id) in changes {
+                let id = if far { id * 5_000 } else { id };
+                if add {
+                    postings.insert(id);
+                    model.insert(id);
+                } else {
+                    postings.remove(id);
+                    model.remove(&id);
+                }
+                prop_assert!(postings.iter().eq(model.iter().copied()));
+                prop_assert_eq!(postings.len(), model.len() as u64);
+                prop_assert_eq!(postings.is_empty(), model.is_empty());
+                match postings {
+                    Postings::One(_) => prop_assert_eq!(model.len(), 1),
+                    Postings::Few(_) => prop_assert!(model.len() <= FEW_MAX && model.len() != 1),
+                    Postings::Many(_) => prop_assert!(model.len() > MANY_MIN as usize),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn becomes_small_again() {
+        let mut postings = Postings::empty();
+        (0..49).for_each(|id| postings.insert(id));
+        assert!(matches!(postings, Postings::Many(_)));
+        (0..24).for_each(|id| postings.remove(id));
+        assert!(matches!(postings, Postings::Many(_)), "25 are left");
+        postings.remove(24);
+        assert!(matches!(postings, Postings::Few(_)));
+        (25..46).for_each(|id| postings.remove(id));
+        assert!(postings.bytes() <= 40, "{}", postings.bytes());
+        (46..48).for_each(|id| postings.remove(id));
+        assert!(matches!(postings, Postings::One(48)));
+        assert_eq!(postings.bytes(), 0);
+        postings.remove(48);
+        assert!(postings.is_empty() && postings.bytes() == 0);
     }
 }
