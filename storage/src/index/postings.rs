@@ -38,10 +38,7 @@ impl Postings {
                 }
             }
             Self::Many(many) => {
-                // Most are added at the end, where nothing must be searched.
-                if many.try_push(id).is_err() {
-                    many.insert(id);
-                }
+                many.insert(id);
             }
         }
     }

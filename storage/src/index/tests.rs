@@ -324,10 +324,8 @@ fn entities_group_series() {
     assert_eq!(index.n_series(), 1);
 }
 
-/// A cluster of 20,000 pods with 50 series each: `cargo test -p nines-storage -- --ignored --nocapture a_million`.
-#[test]
-#[ignore = "measures; takes a minute"]
-fn a_million_series_fit_the_budget() {
+/// The target labels and label sets of a cluster of 20,000 pods with 50 series each.
+fn a_cluster() -> (Vec<String>, Vec<Labels>) {
     let targets: Vec<String> =
         ["job", "instance", "cluster", "namespace", "pod", "node", "container"]
             .map(str::to_owned)
@@ -356,7 +354,15 @@ fn a_million_series_fit_the_budget() {
             ("image", "registry.example.org/team/app:1.2.3"),
         ])
     };
-    let sets: Vec<Labels> = (0..20_000).flat_map(|pod| (0..50).map(move |i| set(pod, i))).collect();
+    let sets = (0..20_000).flat_map(|pod| (0..50).map(move |i| set(pod, i)));
+    (targets, sets.collect())
+}
+
+/// `cargo test --release -p nines-storage -- --ignored --nocapture a_million`.
+#[test]
+#[ignore = "measures; takes a minute"]
+fn a_million_series_fit_the_budget() {
+    let (targets, sets) = a_cluster();
     let resident = || -> f64 {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
         statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0.0) * 4096.0

@@ -294,3 +294,36 @@ fn an_insertion_that_fails_leaves_nothing_behind() {
     assert_eq!(sizes(&index), (3, 3, 1, 1, 1));
     assert_eq!(index.insert(&here).unwrap(), (SeriesOrd(0), false));
 }
+
+/// `cargo test --release -p nines-storage -- --ignored --nocapture what_series_cost`.
+#[test]
+#[ignore = "measures; takes half a minute"]
+fn what_series_cost() {
+    let (targets, mut sets) = a_cluster();
+    let insert_all = |index: &mut MemIndex, sets: &[Labels]| {
+        let begin = std::time::Instant::now();
+        sets.iter().for_each(|labels| {
+            index.insert(labels).unwrap();
+        });
+        begin.elapsed().as_nanos() as f64 / sets.len() as f64
+    };
+    for order in ["by target", "shuffled"] {
+        for _ in 0..3 {
+            let mut index = MemIndex::new(&targets);
+            let new = insert_all(&mut index, &sets);
+            let known = insert_all(&mut index, &sets);
+            let bytes = index.heap_bytes();
+            let begin = std::time::Instant::now();
+            assert_eq!(index.retain(&RoaringBitmap::new()), sets.len() as u64);
+            let removed = begin.elapsed().as_nanos() as f64 / sets.len() as f64;
+            let again = insert_all(&mut index, &sets);
+            assert_eq!(index.ord_end() as usize, sets.len());
+            eprintln!(
+                "{order}: new {new:.0} ns, known {known:.0} ns, removed {removed:.0} ns, again {again:.0} ns, \
+                 {bytes} bytes, then {}",
+                index.heap_bytes()
+            );
+        }
+        sets.sort_by_cached_key(|labels| xxhash_rust::xxh3::xxh3_64(labels.as_bytes()));
+    }
+}
