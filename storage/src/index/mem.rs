@@ -8,7 +8,7 @@ use super::parts::{Before, Parts, ROW_HEAD};
 use super::resolve::{self, Cardinality};
 use super::split::is_target;
 use crate::error::{Error, Result};
-use crate::model::{Labels, METRIC_NAME, Matcher, SeriesOrd};
+use crate::model::{Labels, METRIC_NAME, Matcher, SeriesOrd, split_pair};
 
 /// A target inside one index: dense, in order of arrival as long as nothing is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,21 +99,23 @@ impl MemIndex {
         before: &mut Before,
     ) -> Option<(SeriesOrd, bool)> {
         parts.clear();
-        let mut known = before.known().peekable();
-        for (name, value) in labels.raw_pairs() {
-            while known.next_if(|known| known.name < name).is_some() {}
-            let known = known.next_if(|known| known.name == name);
-            let name_id = match &known {
-                Some(known) => known.name_id,
-                None => self.intern_name(name)?,
+        let mut known = before.walk();
+        let mut rest = labels.as_bytes();
+        loop {
+            let at = rest.len();
+            let (name, value) = match known.same(rest) {
+                Some((ids, behind)) => {
+                    rest = behind;
+                    (ids.name, ids.value)
+                }
+                None => {
+                    let Some((name, value, behind)) = split_pair(rest) else { break };
+                    rest = behind;
+                    self.intern_pair(name, value, known.find(name, value))?
+                }
             };
-            let value_id = match &known {
-                Some(known) if known.value == value => known.value_id,
-                _ => self.symbols.intern(value)?.0,
-            };
-            parts.push(self.pairs.name(name_id)?.class, name_id, value_id);
+            parts.push(self.pairs.name(name)?.class, name, value, at - rest.len());
         }
-        drop(known);
         let entity = match before.entity_with(&parts.entity) {
             Some(entity) => entity,
             None => self.entities.intern(&parts.entity)?.0,
@@ -131,6 +133,24 @@ impl MemIndex {
         }
         before.remember(labels, entity, parts);
         Some((SeriesOrd(ord), is_new))
+    }
+
+    /// The numbers of name and value, of which some may be known.
+    fn intern_pair(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        known: (Option<u32>, Option<u32>),
+    ) -> Option<(u32, u32)> {
+        let name = match known.0 {
+            Some(id) => id,
+            None => self.intern_name(name)?,
+        };
+        let value = match known.1 {
+            Some(id) => id,
+            None => self.symbols.intern(value)?.0,
+        };
+        Some((name, value))
     }
 
     fn intern_name(&mut self, name: &[u8]) -> Option<u32> {
@@ -166,7 +186,7 @@ impl MemIndex {
         for (name, value) in labels.raw_pairs() {
             let name_id = self.name_texts.find(name)?;
             let value = self.symbols.find(value)?;
-            parts.push(self.pairs.name(name_id)?.class, name_id, value);
+            parts.push(self.pairs.name(name_id)?.class, name_id, value, 0);
         }
         let entity = self.entities.find(&parts.entity)?;
         let shape = self.shapes.find(&parts.shape)?;

@@ -1,7 +1,9 @@
 //! A label set on its way into the index in memory: taken apart into numbers.
 
+use std::cmp::Ordering;
+
 use super::pairs::{Class, NO_METRIC};
-use crate::model::Labels;
+use crate::model::{Labels, split_pair};
 
 /// Numbers in a series row before the residual values: entity, shape.
 pub(super) const ROW_HEAD: usize = 2;
@@ -15,8 +17,17 @@ pub(super) struct Parts {
     pub(super) shape: Vec<u32>,
     /// Entity, shape, residual values.
     pub(super) row: Vec<u32>,
-    /// Name and value of each label, in the order of the set.
-    pub(super) ids: Vec<(u32, u32)>,
+    /// Each label, in the order of the set.
+    pub(super) pairs: Vec<PairIds>,
+}
+
+/// A label as numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PairIds {
+    pub(super) name: u32,
+    pub(super) value: u32,
+    /// Bytes of the label in its set.
+    len: u32,
 }
 
 impl Parts {
@@ -26,10 +37,11 @@ impl Parts {
         self.shape.push(NO_METRIC);
         self.row.clear();
         self.row.resize(ROW_HEAD, 0);
-        self.ids.clear();
+        self.pairs.clear();
     }
 
-    pub(super) fn push(&mut self, class: Class, name: u32, value: u32) {
+    /// Adds a label that takes `len` bytes in its set.
+    pub(super) fn push(&mut self, class: Class, name: u32, value: u32, len: usize) {
         match class {
             Class::Metric => {
                 if let Some(metric) = self.shape.first_mut() {
@@ -42,7 +54,8 @@ impl Parts {
                 self.row.push(value);
             }
         }
-        self.ids.push((name, value));
+        // No set is as long as 4 GiB; a length cut short would only not be recognized.
+        self.pairs.push(PairIds { name, value, len: len as u32 });
     }
 
     pub(super) fn set_head(&mut self, entity: u32, shape: u32) {
@@ -62,8 +75,8 @@ impl Parts {
 #[derive(Debug, Default)]
 pub(super) struct Before {
     pub(super) labels: Option<Labels>,
-    /// Name and value of each label.
-    pub(super) ids: Vec<(u32, u32)>,
+    /// Each label.
+    pub(super) pairs: Vec<PairIds>,
     pub(super) entity_labels: Vec<u32>,
     pub(super) entity: u32,
 }
@@ -71,7 +84,7 @@ pub(super) struct Before {
 impl Before {
     pub(super) fn forget(&mut self) {
         self.labels = None;
-        self.ids.clear();
+        self.pairs.clear();
     }
 
     /// The entity, if it has these labels.
@@ -83,26 +96,49 @@ impl Before {
     pub(super) fn remember(&mut self, labels: &Labels, entity: u32, parts: &mut Parts) {
         self.labels = Some(labels.clone());
         self.entity = entity;
-        std::mem::swap(&mut self.ids, &mut parts.ids);
+        std::mem::swap(&mut self.pairs, &mut parts.pairs);
         std::mem::swap(&mut self.entity_labels, &mut parts.entity);
     }
 
-    /// The labels with their numbers.
-    pub(super) fn known(&self) -> impl Iterator<Item = Known<'_>> {
-        let pairs = self.labels.iter().flat_map(Labels::raw_pairs).zip(&self.ids);
-        pairs.map(|((name, value), (name_id, value_id))| Known {
-            name,
-            value,
-            name_id: *name_id,
-            value_id: *value_id,
-        })
+    /// The labels, to be walked beside those of another set.
+    pub(super) fn walk(&self) -> Known<'_> {
+        Known {
+            bytes: self.labels.as_ref().map_or(&[], Labels::as_bytes),
+            pairs: self.pairs.as_slice(),
+        }
     }
 }
 
-/// A label with its numbers.
+/// The labels with known numbers that are still ahead.
 pub(super) struct Known<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: &'a [u8],
-    pub(super) name_id: u32,
-    pub(super) value_id: u32,
+    bytes: &'a [u8],
+    pairs: &'a [PairIds],
+}
+
+impl Known<'_> {
+    /// The next label, if `bytes` begin with it, and the bytes behind it.
+    pub(super) fn same<'b>(&mut self, bytes: &'b [u8]) -> Option<(PairIds, &'b [u8])> {
+        let (ids, pairs) = self.pairs.split_first()?;
+        let (pair, behind) = self.bytes.split_at_checked(ids.len as usize)?;
+        let rest = bytes.strip_prefix(pair)?;
+        (self.bytes, self.pairs) = (behind, pairs);
+        Some((*ids, rest))
+    }
+
+    /// The numbers of `name` and `value`, as far as the label `name` is ahead. Passes it.
+    pub(super) fn find(&mut self, name: &[u8], value: &[u8]) -> (Option<u32>, Option<u32>) {
+        while let Some((ids, pairs)) = self.pairs.split_first()
+            && let Some((have, have_value, behind)) = split_pair(self.bytes)
+        {
+            let order = have.cmp(name);
+            if order == Ordering::Greater {
+                break;
+            }
+            (self.bytes, self.pairs) = (behind, pairs);
+            if order == Ordering::Equal {
+                return (Some(ids.name), (have_value == value).then_some(ids.value));
+            }
+        }
+        (None, None)
+    }
 }

@@ -65,8 +65,7 @@ impl Labels {
     pub fn raw_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
-            let (name, behind) = field(rest)?;
-            let (value, behind) = field(behind)?;
+            let (name, value, behind) = split_pair(rest)?;
             rest = behind;
             Some((name, value))
         })
@@ -157,6 +156,13 @@ impl Ord for Labels {
             }
         }
     }
+}
+
+/// Name and value of the first pair of a set's bytes ([`Labels::as_bytes`]), and the bytes behind it.
+pub(crate) fn split_pair(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (name, behind) = field(bytes)?;
+    let (value, behind) = field(behind)?;
+    Some((name, value, behind))
 }
 
 /// The first name or value of `bytes`, and what is behind it.

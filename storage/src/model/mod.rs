@@ -11,6 +11,7 @@ pub use histogram::{
     Bucket, CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, HistogramError, ResetHint, Span,
 };
 pub use ids::{SeriesOrd, SeriesRef};
+pub(crate) use labels::split_pair;
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{STALE_NAN_BITS, SeriesData, TimeRange, is_stale, stale_nan};
