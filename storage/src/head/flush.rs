@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::chunks::Home;
 use super::records;
-use super::series::{Home, MemSeries};
 use super::target::Target;
 use super::{Head, Registry, Shard};
 use crate::append::Exemplar;
@@ -77,7 +77,7 @@ impl Head {
         for shard in &self.shards {
             let shard = shard.lock();
             shard.targets.iter().flat_map(Target::frozen_timestamps).for_each(&mut add);
-            shard.series.iter().flat_map(MemSeries::frozen_timestamps).for_each(&mut add);
+            shard.series.iter().for_each(|s| s.frozen_timestamps(&shard.chunks, &mut add));
         }
         periods
     }

@@ -11,6 +11,7 @@
 //! in which they were judged, and replay judges them the same. Nothing waits for the disk under a lock.
 
 mod appender;
+mod chunks;
 mod creating;
 mod evict;
 mod exemplars;
@@ -46,11 +47,12 @@ use crate::index::{EntityId, MemIndex};
 use crate::model::{Labels, Matcher, SeriesOrd, SeriesRef, TimeRange};
 use crate::wal::{Lsn, RecordKind, Wal};
 use appender::Buffers;
+use chunks::{Chunks, Home};
 use exemplars::ExemplarRing;
 use keys::KeyMap;
 use metadata::MetadataTable;
 use paged::Paged;
-use series::{Chunks, Home, MemSeries};
+use series::MemSeries;
 use target::Target;
 
 /// The label that Prometheus gives to each scrape of its own.

@@ -10,6 +10,10 @@
 //! | 2 | step | one sample: the last mantissa plus a zigzag delta; `arg` < 56 is the delta itself, else `arg - 55` little-endian bytes follow |
 //! | 3 | anchor | one sample: `arg` <= 18 is a decimal exponent, the mantissa follows as a zigzag varint; `arg` = 63: eight raw bytes |
 //!
+//! Series whose target's columns do not have their timestamps write them themselves ("timed" chunks): a
+//! timestamp as a zigzag varint, then for each further sample the change of the distance to the one before,
+//! likewise; each is followed by its value's token. A value that repeats is a run of one.
+//!
 //! A value `v` has mantissa `m` at exponent `e` when `m / 10^e` gives `v` back bit for bit and
 //! |m| < 2^53; whatever has none (NaN, -0.0, long fractions) is kept raw. A run that is not finished
 //! lives outside the bytes, and so does a first value that nothing else followed: a series which does not
@@ -68,8 +72,8 @@ fn smallest_exponent(value: f64) -> Option<(u8, i64)> {
 #[derive(Debug)]
 pub(super) struct OpenChunk {
     last_bits: u64,
-    /// Number of the target's window whose slots it fills.
-    pub(super) window: u32,
+    /// Number of the target's window whose slots it fills; of a timed chunk the last distance in time.
+    window: u32,
     link: u32,
     fill: u8,
     /// Unfinished run: samples equal to the last one that no token says yet.
@@ -84,7 +88,13 @@ pub(super) struct OpenChunk {
 }
 
 /// Before the first slot.
-pub(super) const NO_WINDOW: u32 = u32::MAX;
+const NO_WINDOW: u32 = u32::MAX;
+/// Instead of a window: the chunk is timed.
+pub(super) const TIMED: u32 = u32::MAX - 1;
+/// Instead of the next slot of a timed chunk.
+const NO_SLOT: u8 = u8::MAX;
+/// Samples of a timed chunk.
+const TIMED_LEN_MAX: u8 = WINDOW_SLOTS as u8;
 
 const _: () = assert!(WINDOW_SLOTS < u8::MAX as usize, "slots are counted in bytes");
 
@@ -150,17 +160,21 @@ fn put_step(out: &mut impl Tokens, delta: u64) {
     out.put_all(le.get(..usize::from(n)).unwrap_or(&le));
 }
 
+fn put_ivarint(out: &mut impl Tokens, value: i64) {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        out.put(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put(rest as u8);
+}
+
 /// Writes an anchor of the value; answers the exponent that it has from then on.
 fn put_anchor(out: &mut impl Tokens, bits: u64, try_decimal: bool) -> u8 {
     let value = f64::from_bits(bits);
     if let Some((exponent, m)) = try_decimal.then(|| smallest_exponent(value)).flatten() {
         out.put(ANCHOR | exponent << 2);
-        let mut rest = zigzag(m);
-        while rest >= 0x80 {
-            out.put(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        out.put(rest as u8);
+        put_ivarint(out, m);
         return exponent;
     }
     out.put(ANCHOR | EXPONENT_RAW << 2);
@@ -174,9 +188,60 @@ impl OpenChunk {
         self.len
     }
 
+    /// Whether its samples have timestamps of their own.
+    pub(super) fn is_timed(&self) -> bool {
+        self.len > 0 && self.next_slot == NO_SLOT
+    }
+
+    /// Number of the target's window, or [`TIMED`].
+    pub(super) fn window(&self) -> u32 {
+        if self.is_timed() { TIMED } else { self.window }
+    }
+
+    /// Begins to fill the slots of a window. The chunk is empty.
+    pub(super) fn begin(&mut self, window: u32) {
+        self.window = window;
+    }
+
     /// The first slot that may still be written.
     pub(super) fn next_slot(&self) -> u8 {
         self.next_slot
+    }
+
+    /// Appends a value with its timestamp to a chunk that is empty or timed, where `last_ts` is the timestamp
+    /// of its last sample. False when the chunk takes no more.
+    pub(super) fn push_timed(
+        &mut self,
+        links: &mut Links,
+        last_ts: i64,
+        ts: i64,
+        bits: u64,
+    ) -> bool {
+        if self.len == 0 {
+            let mut out = Chain { links, tail: self.tail() };
+            put_ivarint(&mut out, ts);
+            self.exponent = put_anchor(&mut out, bits, true);
+            Tail { link: self.link, fill: self.fill } = out.tail;
+            self.window = 0;
+        } else {
+            let Ok(distance) = u32::try_from(ts.wrapping_sub(last_ts)) else { return false };
+            if self.len == TIMED_LEN_MAX {
+                return false;
+            }
+            let mut out = Chain { links, tail: self.tail() };
+            put_ivarint(&mut out, i64::from(distance) - i64::from(self.window));
+            if bits == self.last_bits {
+                put_counted(&mut out, RUN, 1);
+            } else {
+                self.put_value(&mut out, bits);
+            }
+            Tail { link: self.link, fill: self.fill } = out.tail;
+            self.window = distance;
+        }
+        self.last_bits = bits;
+        self.next_slot = NO_SLOT;
+        self.len += 1;
+        true
     }
 
     fn tail(&self) -> Tail {
@@ -250,57 +315,102 @@ impl OpenChunk {
     }
 }
 
+/// The value that tokens have come to.
+struct Decoder {
+    bits: u64,
+    mantissa: i64,
+    exponent: u8,
+}
+
+impl Decoder {
+    const fn new() -> Self {
+        Self { bits: 0, mantissa: 0, exponent: EXPONENT_RAW }
+    }
+
+    /// Reads what follows the first byte of a step or an anchor.
+    fn value(&mut self, byte: u8, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        let arg = byte >> 2;
+        if byte & 3 == STEP {
+            let delta = match u64::from(arg).checked_sub(STEP_INLINE_MAX) {
+                None | Some(0) => u64::from(arg),
+                Some(n) => {
+                    let raw = reader.take(n as usize, "step")?;
+                    let mut le = [0; 8];
+                    le.iter_mut().zip(raw).for_each(|(to, from)| *to = *from);
+                    u64::from_le_bytes(le)
+                }
+            };
+            self.mantissa = self.mantissa.wrapping_add(unzigzag(delta));
+        } else if arg <= EXPONENT_MAX {
+            self.exponent = arg;
+            self.mantissa = reader.ivarint("mantissa")?;
+        } else {
+            self.exponent = EXPONENT_RAW;
+            self.bits = reader.u64("raw value")?;
+            return Ok(());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an integer below 2^53")]
+        let value = self.mantissa as f64 / pow10(self.exponent);
+        self.bits = value.to_bits();
+        Ok(())
+    }
+}
+
 /// Calls `sample(slot, bits)` for every sample of a sealed chunk, in order.
 ///
 /// # Errors
 /// When the bytes are not a chunk; the samples before the fault have been told.
 pub(super) fn decode(bytes: &[u8], mut sample: impl FnMut(u32, u64)) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
-    let (mut slot, mut bits, mut m, mut exponent) = (0u32, 0u64, 0i64, EXPONENT_RAW);
+    let (mut slot, mut decoder) = (0u32, Decoder::new());
     while !reader.is_empty() {
         let byte = reader.u8("token")?;
-        let arg = byte >> 2;
+        let count = u32::from(byte >> 2) + 1;
         match byte & 3 {
             RUN => {
-                for _ in 0..=arg {
-                    sample(slot, bits);
+                for _ in 0..count {
+                    sample(slot, decoder.bits);
                     slot += 1;
                 }
-                continue;
             }
-            GAP => {
-                slot += u32::from(arg) + 1;
-                continue;
-            }
-            STEP => {
-                let delta = match u64::from(arg).checked_sub(STEP_INLINE_MAX) {
-                    None | Some(0) => u64::from(arg),
-                    Some(n) => {
-                        let raw = reader.take(n as usize, "step")?;
-                        let mut le = [0; 8];
-                        le.iter_mut().zip(raw).for_each(|(to, from)| *to = *from);
-                        u64::from_le_bytes(le)
-                    }
-                };
-                m = m.wrapping_add(unzigzag(delta));
-                #[expect(clippy::cast_precision_loss, reason = "an integer below 2^53")]
-                let value = m as f64 / pow10(exponent);
-                bits = value.to_bits();
-            }
-            _ if arg <= EXPONENT_MAX => {
-                exponent = arg;
-                m = reader.ivarint("mantissa")?;
-                #[expect(clippy::cast_precision_loss, reason = "an integer below 2^53")]
-                let value = m as f64 / pow10(exponent);
-                bits = value.to_bits();
-            }
+            GAP => slot += count,
             _ => {
-                exponent = EXPONENT_RAW;
-                bits = reader.u64("raw value")?;
+                decoder.value(byte, &mut reader)?;
+                sample(slot, decoder.bits);
+                slot += 1;
             }
         }
-        sample(slot, bits);
-        slot += 1;
+    }
+    Ok(())
+}
+
+/// Calls `sample(ts, bits)` for every sample of a timed chunk, in order.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn decode_timed(
+    bytes: &[u8],
+    mut sample: impl FnMut(i64, u64),
+) -> Result<(), Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut decoder = Decoder::new();
+    let (mut ts, mut distance) = (0i64, 0i64);
+    let mut first = true;
+    while !reader.is_empty() {
+        if first {
+            ts = reader.ivarint("timestamp")?;
+        } else {
+            distance = distance.wrapping_add(reader.ivarint("distance")?);
+            ts = ts.wrapping_add(distance);
+        }
+        first = false;
+        let byte = reader.u8("token")?;
+        match byte & 3 {
+            RUN if byte >> 2 == 0 => {}
+            RUN | GAP => return Err(Malformed { what: "token of a timed chunk", at: 0 }),
+            _ => decoder.value(byte, &mut reader)?,
+        }
+        sample(ts, decoder.bits);
     }
     Ok(())
 }
@@ -356,10 +466,37 @@ mod tests {
         }
 
         #[test]
+        fn timed_chunks_give_every_timestamp_back(
+            first in -(1i64 << 53)..1 << 53,
+            rest in prop::collection::vec((prop_oneof![4 => 14_990i64..15_010, 1 => 1i64..1 << 40], value()), 0..150),
+            bits in value(),
+        ) {
+            let (mut links, mut chunk) = (Links::default(), OpenChunk::default());
+            prop_assert!(chunk.push_timed(&mut links, 0, first, bits));
+            let mut expected = vec![(first, bits)];
+            for (distance, bits) in rest {
+                let last = expected[expected.len() - 1].0;
+                let taken = chunk.push_timed(&mut links, last, last + distance, bits);
+                let fits = distance <= i64::from(u32::MAX) && expected.len() < WINDOW_SLOTS;
+                prop_assert_eq!(taken, fits);
+                if !taken {
+                    break;
+                }
+                expected.push((last + distance, bits));
+            }
+            prop_assert_eq!((chunk.window(), usize::from(chunk.len())), (TIMED, expected.len()));
+            let (mut bytes, mut seen) = (Vec::new(), Vec::new());
+            chunk.copy(&links, &mut bytes);
+            decode_timed(&bytes, |ts, bits| seen.push((ts, bits))).unwrap();
+            prop_assert_eq!(seen, expected);
+        }
+
+        #[test]
         fn survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let mut n = 0usize;
             let _told = decode(&bytes, |_, _| n += 1);
-            prop_assert!(n <= bytes.len() * 64);
+            let _told = decode_timed(&bytes, |_, _| n += 1);
+            prop_assert!(n <= bytes.len() * 65);
         }
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::chunks::Home;
 use super::records;
-use super::series::{Home, MemSeries};
+use super::series::MemSeries;
 use super::{Head, Place};
 use crate::codec::Malformed;
 use crate::model::{Labels, SeriesRef, TimeRange};

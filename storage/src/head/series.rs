@@ -6,72 +6,13 @@
 
 use std::sync::Arc;
 
-use super::finished::{Finished, NO_CHUNK};
-use super::links::Links;
+use super::chunks::{Chunks, Home};
+use super::finished::NO_CHUNK;
 use super::loose::ByTime;
-use super::open_chunk::{OpenChunk, decode};
+use super::open_chunk::{OpenChunk, TIMED, decode, decode_timed};
 use super::target::{Slot, Target};
 use super::view::SeriesView;
 use crate::model::{Histogram, SeriesData, SeriesOrd, SeriesRef, TimeRange};
-
-/// The memory that the series of a shard share.
-#[derive(Debug, Default)]
-pub(super) struct Chunks {
-    links: Links,
-    finished: Finished,
-    /// What a flush is writing to a block.
-    frozen: Finished,
-    /// Chunks, open ones included.
-    n_chunks: usize,
-    /// Loose samples and histograms.
-    loose_bytes: usize,
-    scratch: Vec<u8>,
-}
-
-impl Chunks {
-    pub(super) fn n_chunks(&self) -> usize {
-        self.n_chunks
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        let chunks = self.finished.heap_bytes() + self.frozen.heap_bytes();
-        self.links.heap_bytes() + chunks + self.loose_bytes
-    }
-
-    #[cfg(test)]
-    pub(super) fn loose_bytes(&self) -> usize {
-        self.loose_bytes
-    }
-
-    /// Whether frozen chunks of an earlier flush are still here.
-    pub(super) fn has_frozen(&self) -> bool {
-        !self.frozen.is_empty()
-    }
-
-    /// Makes the finished chunks the frozen ones; each series does the same with its places.
-    pub(super) fn freeze(&mut self) {
-        self.frozen = std::mem::take(&mut self.finished);
-    }
-
-    /// Forgets finished chunks that were copied to the frozen ones.
-    pub(super) fn forget_finished(&mut self) {
-        self.n_chunks = self.n_chunks.saturating_sub(self.finished.len());
-        self.finished = Finished::default();
-    }
-
-    /// Forgets the frozen chunks; each series does the same with its place.
-    pub(super) fn drop_frozen(&mut self) {
-        self.n_chunks = self.n_chunks.saturating_sub(self.frozen.len());
-        self.frozen = Finished::default();
-    }
-}
-
-/// Where a series lives: its target, and the memory of its shard.
-#[derive(Debug)]
-pub(super) struct Home<'a> {
-    pub(super) target: &'a mut Target,
-    pub(super) chunks: &'a mut Chunks,
-}
 
 /// Memory of a loose sample and of a histogram, about.
 const LOOSE_BYTES: usize = 32;
@@ -179,16 +120,21 @@ impl MemSeries {
         start_ts: i64,
     ) -> Verdict {
         if ts > self.last_ts || self.last_ts == NO_TS {
-            self.last_ts = ts;
+            let last_ts = std::mem::replace(&mut self.last_ts, ts);
             self.last_bits = bits;
             if let Some(extra) = self.extra.as_mut() {
                 extra.last_is_histogram = false;
             }
-            let at = Slot { window: self.open.window, slot: self.open.next_slot() };
-            match home.target.slot(at, ts).filter(|slot| self.accepts(*slot)) {
-                Some(slot) => self.push(home, slot, bits, ts, start_ts),
-                None => self.insert_loose(home, Loose { ts, bits, start_ts }),
+            if self.open.is_timed() {
+                self.push_timed(home, last_ts, ts, bits);
+            } else {
+                let at = Slot { window: self.open.window(), slot: self.open.next_slot() };
+                match home.target.slot(at, ts).filter(|slot| self.accepts(*slot)) {
+                    Some(slot) => self.push(home, slot, bits),
+                    None => self.push_timed(home, last_ts, ts, bits),
+                }
             }
+            self.note_start(ts, start_ts);
             return Verdict::Appended;
         }
         if ts == self.last_ts {
@@ -231,6 +177,7 @@ impl MemSeries {
                 None => {}
             }
         } else {
+            self.finish_timed(home);
             self.last_ts = ts;
             self.extra().last_is_histogram = true;
         }
@@ -248,16 +195,31 @@ impl MemSeries {
     }
 
     fn accepts(&self, slot: Slot) -> bool {
-        slot.window != self.open.window || slot.slot >= self.open.next_slot()
+        slot.window != self.open.window() || slot.slot >= self.open.next_slot()
     }
 
-    fn push(&mut self, home: &mut Home<'_>, slot: Slot, bits: u64, ts: i64, start_ts: i64) {
-        if slot.window != self.open.window {
+    fn push(&mut self, home: &mut Home<'_>, slot: Slot, bits: u64) {
+        if slot.window != self.open.window() {
             self.finish_open(home);
-            self.open.window = slot.window;
+            self.open.begin(slot.window);
         }
         home.chunks.n_chunks += usize::from(self.open.len() == 0);
         self.open.push(&mut home.chunks.links, slot.slot, bits);
+    }
+
+    /// Adds the newest sample with a timestamp of its own. `last_ts` is the one before.
+    fn push_timed(&mut self, home: &mut Home<'_>, last_ts: i64, ts: i64, bits: u64) {
+        let taken =
+            self.open.is_timed() && self.open.push_timed(&mut home.chunks.links, last_ts, ts, bits);
+        if !taken {
+            self.finish_open(home);
+            home.chunks.n_chunks += 1;
+            self.open.push_timed(&mut home.chunks.links, last_ts, ts, bits);
+        }
+    }
+
+    /// Remembers the start timestamp of a sample in a chunk, where it is another one than before.
+    fn note_start(&mut self, ts: i64, start_ts: i64) {
         if start_ts != 0 || self.extra.as_ref().is_some_and(|e| !e.apart.starts.is_empty()) {
             let starts = &mut self.extra().apart.starts;
             if starts.last().map_or(0, |(_, s)| *s) != start_ts {
@@ -266,11 +228,18 @@ impl MemSeries {
         }
     }
 
+    /// A timed chunk goes on from the last sample of the series: it ends where that is no longer its own.
+    fn finish_timed(&mut self, home: &mut Home<'_>) {
+        if self.open.is_timed() {
+            self.finish_open(home);
+        }
+    }
+
     fn finish_open(&mut self, home: &mut Home<'_>) {
         if self.open.len() == 0 {
             return;
         }
-        let window = self.open.window;
+        let window = self.open.window();
         let mut bytes = std::mem::take(&mut home.chunks.scratch);
         bytes.clear();
         self.open.copy(&home.chunks.links, &mut bytes);
@@ -312,7 +281,7 @@ impl MemSeries {
         let Home { target, chunks } = home;
         if self.open.len() > 0 {
             let open = |out: &mut Vec<u8>| self.open.copy(&chunks.links, out);
-            if let Some(bits) = find_in_chunk(target, self.open.window, ts, open) {
+            if let Some(bits) = find_in_chunk(target, self.open.window(), ts, open) {
                 return Some(Found::Float(bits));
             }
         }
@@ -378,10 +347,16 @@ impl MemSeries {
         last
     }
 
-    /// Timestamps of the frozen samples that are not slots of the target's windows.
-    pub(super) fn frozen_timestamps(&self) -> impl Iterator<Item = i64> {
+    /// Tells the timestamps of the frozen samples that are not slots of the target's windows.
+    pub(super) fn frozen_timestamps(&self, chunks: &Chunks, mut tell: impl FnMut(i64)) {
+        for chunk in chunks.frozen.back_from(self.frozen).filter(|chunk| chunk.window == TIMED) {
+            let whole = decode_timed(chunk.bytes, |ts, _| tell(ts));
+            debug_assert!(whole.is_ok(), "the head's own bytes");
+        }
         let frozen = self.extra.iter().filter_map(|extra| extra.frozen.as_deref());
-        frozen.flat_map(|apart| apart.loose.timestamps().chain(apart.histograms.timestamps()))
+        frozen
+            .flat_map(|apart| apart.loose.timestamps().chain(apart.histograms.timestamps()))
+            .for_each(tell);
     }
 
     /// Forgets what was set aside; the caller lets [`Chunks`] follow.
@@ -418,7 +393,7 @@ impl MemSeries {
             view.add_finished(target, range, &chunks.finished, self.finished);
             if self.open.len() > 0 {
                 let open = |out: &mut Vec<u8>| self.open.copy(&chunks.links, out);
-                view.add_chunk(target, self.open.window, range, open);
+                view.add_chunk(target, self.open.window(), range, open);
             }
         }
         if let Some(extra) = &self.extra {
@@ -455,12 +430,14 @@ impl MemSeries {
             }
             // The last sample may be in a block only: it is still known, unless it is deleted there.
             if !range.contains(self.last_ts) && self.last_ts > kept.last_ts {
+                kept.finish_timed(home);
                 kept.remember_last(self);
             }
             *self = kept;
         } else if range.contains(self.last_ts) {
             // Only a block holds the last sample, and it is deleted there: it may come anew.
             let newest = data.ts.last().max(data.histograms.last().map(|(ts, _)| ts));
+            self.finish_timed(home);
             self.forget_last(newest.copied(), &data);
         }
         deleted
@@ -547,14 +524,24 @@ fn find_in_chunk(
     ts: i64,
     copy: impl FnOnce(&mut Vec<u8>),
 ) -> Option<u64> {
+    let mut bytes = Vec::new();
+    let mut found = None;
+    if window == TIMED {
+        copy(&mut bytes);
+        let whole = decode_timed(&bytes, |at, bits| {
+            if at == ts {
+                found = Some(bits);
+            }
+        });
+        debug_assert!(whole.is_ok(), "the head's own bytes");
+        return found;
+    }
     let (min, max) = target.bounds(window)?;
     if ts < min || max < ts {
         return None;
     }
     let wanted = target.timestamps(window)?.binary_search(&ts).ok()?;
-    let mut bytes = Vec::new();
     copy(&mut bytes);
-    let mut found = None;
     let whole = decode(&bytes, |slot, bits| {
         if slot as usize == wanted {
             found = Some(bits);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::finished::Finished;
-use super::open_chunk::decode;
+use super::open_chunk::{TIMED, decode, decode_timed};
 use super::series::{Apart, Loose};
 use super::target::Target;
 use crate::codec::Malformed;
@@ -11,7 +11,8 @@ use crate::model::{Histogram, SeriesData, TimeRange};
 
 #[derive(Debug)]
 struct ViewChunk {
-    ts: Arc<[i64]>,
+    /// Of the window's slots; a timed chunk has its own.
+    ts: Option<Arc<[i64]>>,
     /// End of its bytes among those of all chunks.
     end: usize,
 }
@@ -35,12 +36,29 @@ impl SeriesView {
         range: TimeRange,
         copy: impl FnOnce(&mut Vec<u8>),
     ) {
+        if window == TIMED {
+            return self.add_timed(range, copy);
+        }
         let inside = target
             .bounds(window)
             .is_some_and(|(min, max)| range.overlaps(&TimeRange::new(min, max)));
         if inside && let Some(ts) = target.timestamps(window) {
             copy(&mut self.bytes);
-            self.chunks.push(ViewChunk { ts, end: self.bytes.len() });
+            self.chunks.push(ViewChunk { ts: Some(ts), end: self.bytes.len() });
+        }
+    }
+
+    fn add_timed(&mut self, range: TimeRange, copy: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.bytes.len();
+        copy(&mut self.bytes);
+        let mut inside = false;
+        let chunk = self.bytes.get(begin..).unwrap_or_default();
+        let whole = decode_timed(chunk, |ts, _| inside |= range.contains(ts));
+        debug_assert!(whole.is_ok(), "the head's own bytes");
+        if inside {
+            self.chunks.push(ViewChunk { ts: None, end: self.bytes.len() });
+        } else {
+            self.bytes.truncate(begin);
         }
     }
 
@@ -91,14 +109,20 @@ impl SeriesView {
             let (ts, values) = (&mut out.ts, &mut out.values);
             let bytes = self.bytes.get(begin..chunk.end).unwrap_or_default();
             begin = chunk.end;
-            decode(bytes, |slot, bits| {
-                if let Some(t) = chunk.ts.get(slot as usize)
-                    && range.contains(*t)
-                {
-                    ts.push(*t);
+            let mut add = |t: i64, bits| {
+                if range.contains(t) {
+                    ts.push(t);
                     values.push(f64::from_bits(bits));
                 }
-            })?;
+            };
+            match &chunk.ts {
+                Some(slots) => decode(bytes, |slot, bits| {
+                    if let Some(t) = slots.get(slot as usize) {
+                        add(*t, bits);
+                    }
+                })?,
+                None => decode_timed(bytes, add)?,
+            }
         }
         let with_starts = !self.starts.is_empty() || self.loose.iter().any(|s| s.start_ts != 0);
         if with_starts {
