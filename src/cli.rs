@@ -71,7 +71,8 @@ struct ServeArgs {
     /// Address under which browsers reach this server, for links
     #[arg(long = "web.external-url", value_name = "URL")]
     external_url: Option<String>,
-    /// Regular expression of the origins that browsers may query from; anchored [default: none]
+    /// Regular expression of the origins whose pages may use this server from a browser; anchored, empty
+    /// for none. Unless it is set, pages of other origins may read only [default: .*]
     #[arg(long = "web.cors.origin", value_name = "REGEX")]
     cors_origin: Option<String>,
     /// Longest running time of a query [default: 2m]

@@ -164,9 +164,12 @@ impl Config {
         Ok(addr)
     }
 
-    /// The compiled `web.cors_origin`, anchored at both ends.
+    /// The compiled `web.cors_origin`, anchored at both ends; `None` when it is empty.
     pub fn cors_regex(&self) -> Result<Option<regex::Regex>, ConfigError> {
-        let Some(pattern) = &self.web.cors_origin else { return Ok(None) };
+        let pattern = self.web.cors_pattern();
+        if pattern.is_empty() {
+            return Ok(None);
+        }
         match regex::Regex::new(&format!("^(?:{pattern})$")) {
             Ok(regex) => Ok(Some(regex)),
             Err(cause) => {
@@ -204,8 +207,13 @@ impl Config {
     pub fn effective_yaml(&self) -> String {
         let mut shown = self.clone();
         shown.web.external_url = shown.web.external_url.map(|url| hide_password(&url));
-        serde_saphyr::to_string(&shown)
-            .unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+        let mut yaml = serde_saphyr::to_string(&shown)
+            .unwrap_or_else(|error| format!("# cannot be shown: {error}\n"));
+        if self.web.cors_origin.is_none() {
+            // Writing the default down would open more than it does.
+            yaml.push_str("# web.cors_origin is not set: pages of any origin may read, only this server's own may write\n");
+        }
+        yaml
     }
 
     /// The longest time one query may run.
@@ -282,6 +290,18 @@ mod tests {
         config.web.external_url = Some("https://nines.example/".to_owned());
         config.storage.retention = Retention::After(PromDuration::from_secs(86_400));
         assert_eq!(Config::parse(&config.effective_yaml()).unwrap(), config);
+    }
+
+    #[test]
+    fn pages_may_read_by_default_and_an_empty_expression_switches_that_off() {
+        let mut config = Config::default();
+        assert!(config.cors_regex().unwrap().unwrap().is_match("https://any.example"));
+        assert!(config.effective_yaml().contains("pages of any origin may read"));
+        config.web.cors_origin = Some(String::new());
+        assert!(config.cors_regex().unwrap().is_none());
+        assert!(!config.effective_yaml().contains("pages of any origin may read"));
+        config.web.cors_origin = Some("(".to_owned());
+        assert!(config.validate().unwrap_err().to_string().starts_with("web.cors_origin"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub struct WebConfig {
     pub listen: String,
     /// Address under which browsers and alerts reach this server.
     pub external_url: Option<String>,
-    /// Regular expression of the origins that browsers may query from; anchored at both ends. None by default.
+    /// Regular expression of the origins whose pages may use this server; anchored at both ends. Empty: none. Not
+    /// set: all may read, none but the own may write.
     pub cors_origin: Option<String>,
     /// Whether series may be deleted over HTTP.
     pub enable_admin_api: bool,
@@ -142,6 +143,14 @@ impl Default for WebConfig {
             max_connections: 4096,
             drain_timeout: PromDuration::from_secs(30),
         }
+    }
+}
+
+impl WebConfig {
+    /// The expression of `cors_origin`: Prometheus's default when it is not set.
+    #[must_use]
+    pub fn cors_pattern(&self) -> &str {
+        self.cors_origin.as_deref().unwrap_or(".*")
     }
 }
 

@@ -35,7 +35,7 @@ pub struct App {
     pub senders: Senders,
     /// Start of the process in milliseconds since the epoch.
     pub started_ms: i64,
-    pub(super) cors: Option<regex::Regex>,
+    pub(super) cors: super::cors::Origins,
     pub(super) query_slots: Arc<Semaphore>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) engine: super::evaluate::QueryEngine,
@@ -52,7 +52,7 @@ impl App {
     pub fn new(config: Config) -> Arc<Self> {
         let progress = ReplayProgress { segments_total: 0, segments_done: 0, samples: 0 };
         Arc::new(Self {
-            cors: config.cors_regex().ok().flatten(),
+            cors: super::cors::Origins::new(&config),
             query_slots: Arc::new(Semaphore::new(config.query.max_concurrency)),
             write_slots: Arc::new(Semaphore::new(config.write.max_concurrency)),
             engine: super::evaluate::QueryEngine::new(&config.query),

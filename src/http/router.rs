@@ -19,11 +19,16 @@ use super::{
 };
 
 /// The prefix under which everything is answered as well, for configurations that have it.
-const PREFIX: &str = "/prometheus";
+pub(super) const PREFIX: &str = "/prometheus";
+
+/// Where remote write is taken: the paths that senders of other receivers are configured for.
+pub(super) const WRITE_PATHS: [&str; 4] =
+    ["/api/v1/write", "/api/v1/push", "/api/v1/receive", "/api/prom/push"];
 
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
-    let routes = Router::new().merge(api()).merge(write_routes()).merge(root());
+    let changing = changing().route_layer(from_fn_with_state(app.clone(), cors::guard));
+    let routes = Router::new().merge(api()).merge(changing).merge(root());
     Router::new()
         .merge(routes.clone())
         .nest(PREFIX, routes)
@@ -77,22 +82,23 @@ fn api() -> Router<Arc<App>> {
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/status/tsdb", get(status::tsdb))
-        .route("/api/v1/admin/tsdb/delete_series", post_put(admin::delete_series))
-        .route("/api/v1/admin/tsdb/clean_tombstones", post_put(admin::clean_tombstones))
-        .route("/api/v1/admin/tsdb/snapshot", post_put(admin::snapshot))
 }
 
-/// Remote write under the paths that senders of other receivers are configured for.
-fn write_routes() -> Router<Arc<App>> {
-    ["/api/v1/write", "/api/v1/push", "/api/v1/receive", "/api/prom/push"]
-        .into_iter()
-        .fold(Router::new(), |router, path| router.route(path, post(write::write)))
-}
-
-fn root() -> Router<Arc<App>> {
+/// What changes the store or the process.
+fn changing() -> Router<Arc<App>> {
     let lifecycle_route = || {
         post(lifecycle::not_enabled).put(lifecycle::not_enabled).fallback(lifecycle::wrong_method)
     };
+    let router = Router::new()
+        .route("/api/v1/admin/tsdb/delete_series", post_put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post_put(admin::clean_tombstones))
+        .route("/api/v1/admin/tsdb/snapshot", post_put(admin::snapshot))
+        .route("/-/reload", lifecycle_route())
+        .route("/-/quit", lifecycle_route());
+    WRITE_PATHS.into_iter().fold(router, |router, path| router.route(path, post(write::write)))
+}
+
+fn root() -> Router<Arc<App>> {
     let router = Router::new()
         .route("/", get(pages::landing))
         .route("/graph", get(pages::graph))
@@ -100,9 +106,7 @@ fn root() -> Router<Arc<App>> {
         .route("/metrics", get(metrics::metrics))
         .route("/version", get(status::version))
         .route("/-/healthy", get(lifecycle::healthy))
-        .route("/-/ready", get(lifecycle::ready))
-        .route("/-/reload", lifecycle_route())
-        .route("/-/quit", lifecycle_route());
+        .route("/-/ready", get(lifecycle::ready));
     // Pages of Prometheus's own UI that links may point to.
     [
         "/alerts",

@@ -108,7 +108,7 @@ pub(super) async fn flags(State(app): State<Arc<App>>) -> ApiResult {
         "query.timeout": c.query.timeout.to_string(),
         "storage.retention": c.storage.retention.to_string(),
         "wal.sync": c.wal.sync.to_string(),
-        "web.cors.origin": c.web.cors_origin.clone().unwrap_or_default(),
+        "web.cors.origin": c.web.cors_pattern(),
         "web.enable-admin-api": c.web.enable_admin_api.to_string(),
         "web.external-url": c.web.external_url.clone().unwrap_or_default(),
     }))

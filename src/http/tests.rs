@@ -225,7 +225,7 @@ async fn the_admin_api_is_off_by_default() {
 }
 
 #[tokio::test]
-async fn cross_origin_queries_are_off_by_default() {
+async fn pages_of_other_origins_may_read() {
     let from = |method: &str| {
         Request::builder()
             .method(method)
@@ -234,22 +234,81 @@ async fn cross_origin_queries_are_off_by_default() {
             .body(Body::empty())
             .unwrap()
     };
-    let (_, head, _) = send(&app(|_| {}), from("GET")).await;
-    assert!(!head.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
-    let on = app(|config| config.web.cors_origin = Some(r"https://grafana\.example".to_owned()));
-    for (method, wanted) in [("GET", 200), ("OPTIONS", 204)] {
-        let (status, head, _) = send(&on, from(method)).await;
+    let allowing = |pattern: &str| {
+        let pattern = pattern.to_owned();
+        app(|config| config.web.cors_origin = Some(pattern))
+    };
+    let named = allowing(r"https://grafana\.example");
+    for (app, method, wanted) in [
+        (&app(|_| {}), "GET", 200),
+        (&app(|_| {}), "OPTIONS", 204),
+        (&named, "GET", 200),
+        (&named, "OPTIONS", 204),
+    ] {
+        let (status, head, _) = send(app, from(method)).await;
         assert_eq!(status.as_u16(), wanted);
         assert_eq!(head.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://grafana.example");
         assert_eq!(head.headers()[header::ACCESS_CONTROL_ALLOW_METHODS], "GET, POST, OPTIONS");
         assert!(head.headers().get_all(header::VARY).iter().any(|vary| vary == "Origin"));
     }
-    let other = app(|config| config.web.cors_origin = Some("https://grafana".to_owned()));
-    let (_, head, _) = send(&other, from("GET")).await;
-    assert!(
-        !head.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN),
-        "the expression is anchored"
-    );
+    // The expression is anchored, and empty it allows nobody.
+    for other in [allowing("https://grafana"), allowing("")] {
+        let (status, head, _) = send(&other, from("GET")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(!head.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_change_anything() {
+    let from = |method: &str, path: &str, origin: &str| {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "nines.example:9999")
+            .header(header::ORIGIN, origin)
+            .body(Body::empty())
+            .unwrap()
+    };
+    let changing = |set: Option<&str>| {
+        let set = set.map(str::to_owned);
+        app(|config| {
+            config.web.enable_admin_api = true;
+            config.web.cors_origin = set;
+        })
+    };
+    let (foreign, own) = ("https://evil.example", "http://nines.example:9999");
+    let paths = [
+        ("/api/v1/write", 503),
+        ("/api/v1/push", 503),
+        ("/prometheus/api/v1/write", 503),
+        ("/api/v1/admin/tsdb/delete_series", 400),
+        ("/prometheus/api/v1/admin/tsdb/clean_tombstones", 503),
+        ("/-/quit", 403),
+    ];
+    for (path, otherwise) in paths {
+        for (set, origin, refused) in [
+            (None, foreign, true),
+            (None, "null", true),
+            (Some(""), foreign, true),
+            (Some(r"https://other\.example"), foreign, true),
+            (None, own, false),
+            (Some(""), own, false),
+            (Some(r"https://evil\.example"), foreign, false),
+            (Some(".*"), foreign, false),
+        ] {
+            let app = changing(set);
+            let (status, head, body) = send(&app, from("POST", path, origin)).await;
+            let wanted = if refused { 403 } else { otherwise };
+            assert_eq!(status.as_u16(), wanted, "{path} {set:?} {origin}: {body}");
+            assert_eq!(body.contains("--web.cors.origin"), refused, "{path} {set:?}: {body}");
+            let (_, preflight, _) = send(&app, from("OPTIONS", path, origin)).await;
+            for head in [head, preflight] {
+                let allows = head.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+                assert!(!(refused && allows), "{path} {set:?} {origin}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
