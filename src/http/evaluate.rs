@@ -33,14 +33,13 @@ impl QueryEngine {
         data: &dyn Queryable,
         (expr, text): (&Expr, &str),
         when: When,
-        lookback_ms: Option<i64>,
+        options: &QueryOptions,
         budget: &Budget,
     ) -> ApiResult<QueryResult> {
-        let options = QueryOptions { lookback_ms };
         let answer = match when {
-            When::At(at) => self.0.instant(data, expr, text, at, &options, budget),
+            When::At(at) => self.0.instant(data, expr, text, at, options, budget),
             When::Range { start, end, step } => {
-                self.0.range(data, expr, text, start, end, step, &options, budget)
+                self.0.range(data, expr, text, start, end, step, options, budget)
             }
         };
         answer.map_err(|error| failed(&error))

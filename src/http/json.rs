@@ -8,7 +8,7 @@ use nines_storage::model::{Bucket, Histogram, Labels};
 use crate::promql::{MatrixSeries, QueryStats, SampleValue, Value, VectorSample};
 
 /// Times and counts of a query, as `stats=all` shows them.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Timings {
     /// Seconds of waiting for a free slot.
     pub queue_s: f64,
@@ -193,16 +193,29 @@ const fn boundary_rule(bucket: &Bucket) -> u8 {
 }
 
 fn write_stats(out: &mut Vec<u8>, stats: &Timings) {
-    let QueryStats { prepare_s, eval_s, sort_s, .. } = stats.query;
+    let &QueryStats { prepare_s, eval_s, sort_s, .. } = &stats.query;
     // Writing to a Vec does not fail.
     let _ = write!(
         out,
-        r#","stats":{{"timings":{{"evalTotalTime":{:.9},"resultSortTime":{sort_s:.9},"queryPreparationTime":{prepare_s:.9},"innerEvalTime":{eval_s:.9},"execQueueTime":{:.9},"execTotalTime":{:.9}}},"samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+        r#","stats":{{"timings":{{"evalTotalTime":{:.9},"resultSortTime":{sort_s:.9},"queryPreparationTime":{prepare_s:.9},"innerEvalTime":{eval_s:.9},"execQueueTime":{:.9},"execTotalTime":{:.9}}},"samples":{{"#,
         prepare_s + eval_s + sort_s,
         stats.queue_s,
         prepare_s + eval_s + sort_s + stats.queue_s,
-        stats.query.samples_total,
-        stats.query.samples_peak,
+    );
+    if let Some(steps) = &stats.query.samples_per_step {
+        out.extend_from_slice(br#""totalQueryableSamplesPerStep":["#);
+        for (i, (ts_ms, n)) in steps.iter().enumerate() {
+            comma(out, i);
+            out.push(b'[');
+            write_short_seconds(out, *ts_ms);
+            let _ = write!(out, ",{n}]");
+        }
+        out.extend_from_slice(b"],");
+    }
+    let _ = write!(
+        out,
+        r#""totalQueryableSamples":{},"peakSamples":{}}}}}"#,
+        stats.query.samples_total, stats.query.samples_peak,
     );
 }
 
@@ -486,6 +499,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(json["stats"]["samples"]["totalQueryableSamples"], 4);
         assert_eq!(json["stats"]["samples"]["peakSamples"], 3);
+        assert!(json["stats"]["samples"]["totalQueryableSamplesPerStep"].is_null());
         assert_eq!(json["stats"]["timings"]["evalTotalTime"], 0.5);
         for key in [
             "resultSortTime",
@@ -496,5 +510,16 @@ mod tests {
         ] {
             assert!(json["stats"]["timings"][key].is_number(), "{key}");
         }
+    }
+
+    #[test]
+    fn samples_may_be_told_step_by_step() {
+        let samples_per_step = Some(vec![(1_500, 3), (2_000, 0)]);
+        let query = QueryStats { samples_total: 3, samples_per_step, ..QueryStats::default() };
+        let stats = Timings { queue_s: 0.0, query };
+        let body = text(|out| write_query_data(out, &Value::Vector(vec![]), Some(&stats)));
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let expected = serde_json::json!([[1.5, 3], [2, 0]]);
+        assert_eq!(json["stats"]["samples"]["totalQueryableSamplesPerStep"], expected);
     }
 }

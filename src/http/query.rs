@@ -11,7 +11,7 @@ use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::app::App;
-use super::error::{ApiError, ApiResult, ErrorKind, json};
+use super::error::{ApiError, ApiResult, ErrorKind, go_quote, json};
 use super::evaluate::{self, When};
 use super::held::{HeldBody, value_bytes};
 use super::json::{Timings, success, write_query_data, write_string};
@@ -21,7 +21,7 @@ use super::run::run;
 use super::tenant::Tenant;
 use super::time::parse_duration_ns;
 use crate::clock::now_ms;
-use crate::promql::{QueryResult, Value};
+use crate::promql::{QueryOptions, QueryResult, Value};
 
 /// The data of a tenant that has none yet.
 pub(super) struct Nothing;
@@ -66,7 +66,8 @@ struct Question {
     timeout: Option<Duration>,
     limit: Option<usize>,
     lookback_ms: Option<i64>,
-    stats: bool,
+    /// As asked for; any text but the empty one means statistics, `all` those of every step as well.
+    stats: String,
 }
 
 impl Question {
@@ -79,7 +80,7 @@ impl Question {
             timeout,
             limit,
             lookback_ms: params.lookback_ms()?,
-            stats: !params.get("stats").is_empty(),
+            stats: params.get("stats").to_owned(),
         })
     }
 }
@@ -164,15 +165,23 @@ fn evaluate(
         Some(db) => db.as_ref(),
         None => &Nothing,
     };
-    app.engine.evaluate(data, (&expr, &question.text), when, question.lookback_ms, budget)
+    let options =
+        QueryOptions { lookback_ms: question.lookback_ms, per_step: question.stats == "all" };
+    app.engine.evaluate(data, (&expr, &question.text), when, &options, budget)
 }
 
 fn write_answer(mut evaluated: QueryResult, question: &Question, waited: Duration) -> Vec<u8> {
     if question.limit.is_some_and(|limit| truncate(&mut evaluated.value, limit)) {
         evaluated.warnings.push("results truncated due to limit".to_owned());
     }
-    let stats =
-        question.stats.then_some(Timings { queue_s: waited.as_secs_f64(), query: evaluated.stats });
+    if !matches!(question.stats.as_str(), "" | "true" | "all") {
+        evaluated.warnings.push(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next major release, use \"true\" or \"all\"",
+            go_quote(question.stats.as_bytes())
+        ));
+    }
+    let stats = (!question.stats.is_empty())
+        .then_some(Timings { queue_s: waited.as_secs_f64(), query: evaluated.stats });
     success(&evaluated.warnings, &evaluated.infos, |out| {
         write_query_data(out, &evaluated.value, stats.as_ref())
     })
@@ -204,7 +213,8 @@ pub(super) async fn instant_value(
     at: i64,
 ) -> ApiResult<(Value, Vec<String>)> {
     let db = app.existing_db(&tenant.0)?;
-    let question = Question { text, timeout: None, limit: None, lookback_ms: None, stats: false };
+    let question =
+        Question { text, timeout: None, limit: None, lookback_ms: None, stats: String::new() };
     run(app, None, move |app, budget, _| {
         let evaluated = evaluate(app, db.as_ref(), &question, When::At(at), budget)?;
         let mut notes = evaluated.warnings;

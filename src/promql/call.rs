@@ -183,7 +183,7 @@ impl Evaluator<'_> {
                 let end = windows.shift.of(steps.at(step));
                 cursor.move_to(data, end.saturating_sub(windows.range_ms), end);
                 if cursor.len() > 0 {
-                    self.account.touch(cursor.len());
+                    self.touched.add_at(step, cursor.weight(data));
                     *value = stale_nan();
                 }
             }

@@ -180,7 +180,7 @@ impl Evaluator<'_> {
                     *place = value;
                 }
             }
-            self.account.touch(row.n_samples());
+            self.touched.add_row(&row, row.n_samples() - row.histograms.len());
             if !row.is_empty() {
                 sink(&mut row)?;
             }

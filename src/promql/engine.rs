@@ -1,10 +1,9 @@
 //! The engine's face: instant and range queries over anything that can be asked for series.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use nines_storage::model::Labels;
+use nines_storage::model::{Labels, SeriesData};
 use nines_storage::query::{Budget, Queryable};
 
 use super::annotations::Annotations;
@@ -15,10 +14,14 @@ use super::parser::value_type;
 use super::plan::{self, Context, Kind, Node};
 use super::row::{Row, is_absent, without_metadata};
 use super::steps::Steps;
+use super::touched::{Touched, weight};
 use super::value::{MatrixSeries, QueryResult, QueryStats, SampleValue, Value, VectorSample};
 
 /// Most threads of one selector unless the settings say otherwise.
 const THREADS_DEFAULT_MAX: usize = 8;
+
+/// Most steps whose samples are counted apart.
+const PER_STEP_MAX: usize = 100_000;
 
 /// Settings of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,8 @@ impl Default for EngineOptions {
 pub struct QueryOptions {
     /// Lookback of this query in milliseconds.
     pub lookback_ms: Option<i64>,
+    /// Whether samples are counted step by step ([`QueryStats::samples_per_step`]).
+    pub per_step: bool,
 }
 
 /// Evaluates PromQL. Holds settings only: one engine serves all threads.
@@ -64,6 +69,7 @@ struct Running<'a> {
     budget: &'a Budget,
     annotations: Mutex<Annotations>,
     account: Account,
+    touched: Touched,
     began: Instant,
     prepare_s: f64,
 }
@@ -88,11 +94,11 @@ impl Engine {
         options: &QueryOptions,
         budget: &Budget,
     ) -> Result<QueryResult> {
-        let mut running = Running::new(budget);
+        let steps = Steps::instant(time_ms);
+        let mut running = Running::new(budget, options, steps);
         let node = plan::plan(expr, self.context(time_ms, time_ms, 0))?;
         running.prepare_s = running.began.elapsed().as_secs_f64();
         let evaluator = self.evaluator(data, options, 0, &running);
-        let steps = Steps::instant(time_ms);
         let mut sort_s = 0.0;
         let value = match node.ty {
             ValueType::Scalar => {
@@ -117,7 +123,7 @@ impl Engine {
             }
         };
         evaluator.check()?;
-        Ok(running.finish(value, text, sort_s))
+        Ok(running.finish(value, text, steps, sort_s))
     }
 
     /// Evaluates `expr`, parsed from `text`, from `start_ms` to `end_ms` (both included) every `step_ms`.
@@ -139,7 +145,8 @@ impl Engine {
         options: &QueryOptions,
         budget: &Budget,
     ) -> Result<QueryResult> {
-        let mut running = Running::new(budget);
+        let steps = Steps::range(start_ms, end_ms, step_ms);
+        let mut running = Running::new(budget, options, steps);
         let ty = value_type(expr);
         if !matches!(ty, ValueType::Vector | ValueType::Scalar) {
             return Err(QueryError::Invalid(format!(
@@ -151,7 +158,6 @@ impl Engine {
         // The result is sorted at the end.
         plan::let_any_order(&mut node);
         running.prepare_s = running.began.elapsed().as_secs_f64();
-        let steps = Steps::range(start_ms, end_ms, step_ms);
         let evaluator = self.evaluator(data, options, step_ms, &running);
         evaluator.check_steps(steps)?;
         let rows = if node.ty == ValueType::Scalar {
@@ -165,7 +171,7 @@ impl Engine {
             rows.into_iter().map(|row| matrix_series(row, steps)).filter(has_samples).collect();
         let sort_s = timed(|| series.sort_by(|a, b| a.labels.cmp(&b.labels)));
         evaluator.check()?;
-        Ok(running.finish(Value::Matrix(series), text, sort_s))
+        Ok(running.finish(Value::Matrix(series), text, steps, sort_s))
     }
 
     fn context(&self, start_ms: i64, end_ms: i64, step_ms: i64) -> Context {
@@ -196,28 +202,37 @@ impl Engine {
             threads_max: self.options.threads_max,
             annotations: &running.annotations,
             account: &running.account,
+            touched: &running.touched,
         }
     }
 }
 
 impl<'a> Running<'a> {
-    fn new(budget: &'a Budget) -> Self {
+    fn new(budget: &'a Budget, options: &QueryOptions, steps: Steps) -> Self {
+        // Steps beyond every limit are refused later on.
+        let per_step = options.per_step && steps.n <= PER_STEP_MAX;
         Self {
             budget,
             annotations: Mutex::new(Annotations::default()),
             account: Account::default(),
+            touched: if per_step { Touched::step_by_step(steps.n) } else { Touched::default() },
             began: Instant::now(),
             prepare_s: 0.0,
         }
     }
 
-    fn finish(self, value: Value, text: &str, sort_s: f64) -> QueryResult {
+    fn finish(mut self, value: Value, text: &str, steps: Steps, sort_s: f64) -> QueryResult {
         let total_s = self.began.elapsed().as_secs_f64();
-        let annotations =
-            self.annotations.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let annotations = std::mem::take(
+            self.annotations.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let per_step = |counts: Vec<u64>| {
+            counts.into_iter().enumerate().map(|(step, n)| (steps.at(step), n)).collect()
+        };
         let (warnings, infos) = annotations.render(text);
         let stats = QueryStats {
-            samples_total: self.account.touched.load(Ordering::Relaxed),
+            samples_total: self.touched.total(),
+            samples_per_step: self.touched.steps().map(per_step),
             samples_peak: self.account.peak(),
             samples_read: self.budget.samples_read(),
             prepare_s: self.prepare_s,
@@ -225,6 +240,13 @@ impl<'a> Running<'a> {
             sort_s,
         };
         QueryResult { value, warnings, infos, stats }
+    }
+}
+
+impl Drop for Running<'_> {
+    /// Also of a query that fails.
+    fn drop(&mut self) {
+        self.budget.note_touched(self.touched.total());
     }
 }
 
@@ -275,13 +297,15 @@ impl Evaluator<'_> {
         let start_ms = end_ms.saturating_sub(windows.range_ms);
         let mut out: Vec<MatrixSeries> = Vec::new();
         let mut hold: Hold<'_> = self.hold();
-        self.range_series(steps, node, "", &mut |labels, drop_name, data| {
+        let touched = Touched::default();
+        let mut take = |labels: &Labels, drop_name: bool, data: &mut SeriesData| {
             hold.add(data.len(), data.len() * 16)?;
             if edges != EdgeMode::Plain {
                 super::edges::extend(data, start_ms, end_ms, edges)?;
             }
             if matches!(node.kind, Kind::Selector(_)) {
-                self.account.touch(data.len());
+                let weights = data.histograms.iter().map(|(_, histogram)| weight(histogram));
+                self.touched.add_at(0, data.ts.len() as u64 + weights.sum::<u64>());
             }
             let labels = if drop_name { without_metadata(labels) } else { labels.clone() };
             let series = MatrixSeries {
@@ -293,7 +317,14 @@ impl Evaluator<'_> {
                 out.push(series);
             }
             Ok(())
-        })?;
+        };
+        match &node.kind {
+            Kind::Subquery(subquery) => {
+                self.counting(&touched).subquery_series(steps, subquery, &mut take)?;
+                self.touched.add_at(0, touched.total());
+            }
+            _ => self.range_series(steps, node, "", &mut take)?,
+        }
         merge_matrix(out)
     }
 }

@@ -24,6 +24,7 @@ use super::functions::{EngineFn, Eval, Function, Note, Notes};
 use super::plan::{Kind, Node, seconds};
 use super::row::{Row, is_absent, without_metadata};
 use super::steps::Steps;
+use super::touched::Touched;
 
 /// Takes the rows of a node, one after the other. It may take a row's contents out; otherwise the producer
 /// uses its memory again. A row has at least one sample.
@@ -42,13 +43,12 @@ pub(super) struct Evaluator<'a> {
     pub(super) threads_max: usize,
     pub(super) annotations: &'a Mutex<Annotations>,
     pub(super) account: &'a Account,
+    pub(super) touched: &'a Touched,
 }
 
-/// Counters of one query.
+/// Samples that one query holds.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Samples touched, at every step.
-    pub(super) touched: AtomicU64,
     held: AtomicU64,
     peak: AtomicU64,
 }
@@ -57,11 +57,6 @@ impl Account {
     /// Most samples held at once so far.
     pub(super) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
-    }
-
-    /// Counts samples touched.
-    pub(super) fn touch(&self, n: usize) {
-        self.touched.fetch_add(n as u64, Ordering::Relaxed);
     }
 }
 
@@ -105,6 +100,14 @@ impl<'a> Evaluator<'a> {
     /// An empty charge.
     pub(super) fn hold(&self) -> Hold<'a> {
         Hold { budget: self.budget, account: self.account, samples: 0, bytes: 0 }
+    }
+
+    /// The same, but counting what it touches elsewhere.
+    pub(super) fn counting<'t>(&self, touched: &'t Touched) -> Evaluator<'t>
+    where
+        'a: 't,
+    {
+        Evaluator { touched, ..*self }
     }
 
     /// Notes an annotation.
@@ -173,17 +176,13 @@ impl<'a> Evaluator<'a> {
                 if row.is_empty() { Ok(()) } else { sink(row) }
             }),
             Kind::Invariant(inner) => {
-                let before = self.account.touched.load(Ordering::Relaxed);
-                self.rows(steps.first(), inner, &mut |row| {
+                let touched = Touched::default();
+                let rows = self.counting(&touched).rows(steps.first(), inner, &mut |row| {
                     row.repeat(steps);
                     sink(row)
-                })?;
-                // Every step counts as if it had been evaluated.
-                let once = self.account.touched.load(Ordering::Relaxed).saturating_sub(before);
-                self.account
-                    .touched
-                    .fetch_add(once.saturating_mul(steps.n as u64 - 1), Ordering::Relaxed);
-                Ok(())
+                });
+                self.touched.add_everywhere(touched.total(), steps.n);
+                rows
             }
             Kind::Number(_) | Kind::Text(_) | Kind::Subquery(_) => {
                 Err(QueryError::execution("expected an instant vector"))
@@ -210,8 +209,10 @@ impl<'a> Evaluator<'a> {
         match &node.kind {
             Kind::Number(value) => Ok(vec![*value; steps.n]),
             Kind::Invariant(inner) => {
-                let first = self.scalar(steps.first(), inner)?.first().copied().unwrap_or(f64::NAN);
-                Ok(vec![first; steps.n])
+                let touched = Touched::default();
+                let once = self.counting(&touched).scalar(steps.first(), inner)?;
+                self.touched.add_everywhere(touched.total(), steps.n);
+                Ok(vec![once.first().copied().unwrap_or(f64::NAN); steps.n])
             }
             Kind::Negate(inner) => {
                 let mut values = self.scalar(steps, inner)?;

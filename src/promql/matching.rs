@@ -258,8 +258,9 @@ impl<'a> Evaluator<'a> {
         }
         let Some((_, second, first)) = earliest else { return Ok(()) };
         let (Some(first), Some(second)) = (one.get(first), one.get(second)) else { return Ok(()) };
-        // The later one first.
-        let (a, b) = (prometheus_text(&second.labels), prometheus_text(&first.labels));
+        let mut names = [prometheus_text(&first.labels), prometheus_text(&second.labels)];
+        names.sort();
+        let [a, b] = names;
         let side = if matching.card == Cardinality::OneToMany { "left" } else { "right" };
         let group = prometheus_text(&Groups::new(matching).selection.labels(&second.labels));
         Err(QueryError::execution(format!(

@@ -34,6 +34,7 @@ mod row;
 mod selector;
 mod steps;
 mod token;
+mod touched;
 mod tree_json;
 mod value;
 mod window;

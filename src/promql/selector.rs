@@ -49,7 +49,7 @@ impl<'a> Evaluator<'a> {
             any_order: selector.any_order,
         };
         let set = self.data.select(&selector.matchers, range, &hints, self.budget)?;
-        self.budget.check_series(set.len() as u64)?;
+        self.budget.count_series(set.len() as u64)?;
         let warnings = set.warnings();
         if !warnings.is_empty() {
             let mut annotations = self.lock_annotations();
@@ -87,7 +87,7 @@ impl<'a> Evaluator<'a> {
             } else {
                 self.latest_samples(steps, selector, pick, &work.data, row)
             };
-            self.account.touch(n);
+            self.touched.add_row(row, n - row.histograms.len());
             Ok(n > 0)
         };
         self.each_series(steps, &*set, range, &evaluate, sink)

@@ -59,11 +59,14 @@ pub enum Value {
 }
 
 /// What a query cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryStats {
     /// Samples that selectors and windows touched, counted at every step (Prometheus's
     /// `totalQueryableSamples`).
     pub samples_total: u64,
+    /// The same by step with its time in milliseconds, where [`QueryOptions::per_step`](super::QueryOptions) asks
+    /// for it.
+    pub samples_per_step: Option<Vec<(i64, u64)>>,
     /// Most samples held in memory at once.
     pub samples_peak: u64,
     /// Samples read from storage.

@@ -16,6 +16,7 @@ use super::functions::{self, Eval, Function, Window};
 use super::plan::{Kind, Node, Selector, Shift, Subquery};
 use super::row::{Row, is_absent};
 use super::steps::Steps;
+use super::touched::{Touched, weight};
 use super::workers::Work;
 
 /// A series of a range vector: label set, whether its name goes at the end, samples without stale markers.
@@ -62,6 +63,13 @@ impl Cursor {
     /// Samples in the window.
     pub(super) fn len(&self) -> usize {
         self.end - self.first + self.end_histogram - self.first_histogram
+    }
+
+    /// What the samples in the window count for.
+    pub(super) fn weight(&self, data: &SeriesData) -> u64 {
+        let histograms = data.histograms.get(self.first_histogram..self.end_histogram);
+        let histograms = histograms.into_iter().flatten().map(|h| weight(&h.1)).sum::<u64>();
+        (self.end - self.first) as u64 + histograms
     }
 
     /// The window's samples as slices.
@@ -170,7 +178,9 @@ impl<'a> Evaluator<'a> {
             if n == 0 {
                 continue;
             }
-            n_touched += n;
+            let touched = cursor.weight(data);
+            n_touched += touched;
+            self.touched.attribute(step, touched);
             n_since_check += n + 1;
             if n_since_check >= CHECK_EVERY {
                 n_since_check = 0;
@@ -204,7 +214,7 @@ impl<'a> Evaluator<'a> {
                 any = true;
             }
         }
-        self.account.touch(n_touched);
+        self.touched.add(n_touched);
         Ok(any)
     }
 
@@ -235,7 +245,11 @@ impl<'a> Evaluator<'a> {
         let spaced =
             Spaced { end_ms, step_ms: steps.step_ms, n: steps.n, range_ms: call.range.range_ms };
         let n = sliding.changes(change, &spaced, &data.ts, &data.values, &mut row.values);
-        self.account.touch(usize::try_from(n).unwrap_or(usize::MAX));
+        self.touched.add(n);
+        if self.touched.has_steps() {
+            let counts = sliding.counts();
+            counts.enumerate().for_each(|(step, n)| self.touched.attribute(step, n));
+        }
         let any = !row.is_empty();
         if any && change != Change::Delta {
             functions::note_counter_name(row.labels.metric_name(), notes);
@@ -262,7 +276,10 @@ impl<'a> Evaluator<'a> {
     ) -> Result<()> {
         match &matrix.kind {
             Kind::Selector(selector) => self.selected_series(steps, selector, function, sink),
-            Kind::Subquery(subquery) => self.subquery_series(steps, subquery, sink),
+            // What lies below does not count: its results do, window by window.
+            Kind::Subquery(subquery) => {
+                self.counting(&Touched::default()).subquery_series(steps, subquery, sink)
+            }
             Kind::Invariant(inner) => self.range_series(steps, inner, function, sink),
             _ => Err(QueryError::execution("expected a range vector")),
         }
@@ -310,7 +327,7 @@ impl<'a> Evaluator<'a> {
         Steps::range(start, subquery.shift.of(steps.end_ms()), step)
     }
 
-    fn subquery_series(
+    pub(super) fn subquery_series(
         &self,
         steps: Steps,
         subquery: &Subquery,

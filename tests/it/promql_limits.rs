@@ -124,9 +124,44 @@ fn samples_touched_are_counted_at_every_step() {
     assert_eq!(total("m @ 300"), 20);
     assert_eq!(total("count_over_time(m[2m])"), 2 * (1 + 2 * 9));
     assert_eq!(total("1 + 1"), 0);
+    // The results of a subquery count, not what they are made of.
+    assert_eq!(total("count_over_time(rate(m[5m])[2m:1m])"), 2 * (1 + 2 * 8));
+    assert_eq!(total("count_over_time(m[2m] @ 300)"), 2 * 2 * 10);
     let stats = range(&memory, "m + m", 10, &Budget::unlimited()).unwrap().stats;
     assert!(stats.samples_peak >= 40, "{stats:?}");
     assert_eq!(stats.samples_read, 40);
+}
+
+#[test]
+fn samples_are_counted_step_by_step_on_demand() {
+    let memory = memory(2, 3);
+    let count = |query: &str| {
+        let expr = parse(query).unwrap();
+        let options = QueryOptions { per_step: true, ..QueryOptions::default() };
+        let budget = Budget::unlimited();
+        let end = 9 * MINUTE;
+        let stats = Engine::default()
+            .range(&memory, &expr, query, 0, end, 3 * MINUTE, &options, &budget)
+            .unwrap()
+            .stats;
+        let steps = stats.samples_per_step.unwrap();
+        assert!(steps.iter().map(|step| step.0).eq((0..4).map(|i| i * 3 * MINUTE)), "{steps:?}");
+        let counts: Vec<u64> = steps.iter().map(|step| step.1).collect();
+        assert_eq!(stats.samples_total, counts.iter().sum::<u64>(), "{query}");
+        assert_eq!(budget.usage().samples_touched, stats.samples_total, "{query}");
+        counts
+    };
+    assert_eq!(count("m"), [2, 2, 2, 0]);
+    assert_eq!(count("sum(m) + sum(m)"), [4, 4, 4, 0]);
+    assert_eq!(count("rate(m[4m])"), [2, 6, 0, 0]);
+    assert_eq!(count("max_over_time(m[4m])"), [2, 6, 0, 0]);
+    assert_eq!(count("max_over_time(m[4m] @ 60)"), [4; 4]);
+    assert_eq!(count("sum(m @ 60)"), [2; 4]);
+    assert_eq!(count("max_over_time(m[4m:2m])"), [2, 4, 4, 2]);
+    assert_eq!(count("absent_over_time(m[2m])"), [2, 2, 0, 0]);
+    assert_eq!(count("time()"), [0; 4]);
+    let stats = range(&memory, "m", 2, &Budget::unlimited()).unwrap().stats;
+    assert_eq!(stats.samples_per_step, None);
 }
 
 #[test]
@@ -134,7 +169,7 @@ fn the_lookback_can_be_set_per_query() {
     let memory = memory(1, 1);
     let expr = parse("m").unwrap();
     let n = |lookback_ms: Option<i64>| {
-        let options = QueryOptions { lookback_ms };
+        let options = QueryOptions { lookback_ms, ..QueryOptions::default() };
         let result = Engine::default().instant(
             &memory,
             &expr,

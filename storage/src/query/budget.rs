@@ -1,7 +1,7 @@
 //! What one query may cost, checked in the inner loops.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -45,12 +45,14 @@ impl MemoryPool {
 struct Ledger {
     bytes_max: u64,
     bytes: AtomicU64,
+    bytes_peak: AtomicU64,
     pool: Arc<MemoryPool>,
 }
 
 impl Ledger {
     fn hold(&self, n: u64) -> Result<()> {
         let held = self.bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        raise(&self.bytes_peak, held);
         let pooled = self.pool.bytes.fetch_add(n, Ordering::Relaxed).saturating_add(n);
         if held > self.bytes_max {
             return Err(Error::Limit {
@@ -72,6 +74,13 @@ impl Ledger {
     fn release(&self, n: u64) {
         self.bytes.fetch_sub(n, Ordering::Relaxed);
         self.pool.bytes.fetch_sub(n, Ordering::Relaxed);
+    }
+}
+
+/// Raises a peak; mostly a load alone.
+fn raise(peak: &AtomicU64, value: u64) {
+    if value > peak.load(Ordering::Relaxed) {
+        peak.fetch_max(value, Ordering::Relaxed);
     }
 }
 
@@ -103,6 +112,25 @@ impl Drop for Reservation {
     }
 }
 
+/// What a query has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetUsage {
+    /// Samples read from storage.
+    pub samples_read: u64,
+    /// Samples that selectors and windows touched, counted at every step; known when the evaluation has ended.
+    pub samples_touched: u64,
+    /// Most samples held at once.
+    pub samples_peak: u64,
+    /// Series of all selectors.
+    pub series: u64,
+    /// Bytes held now.
+    pub bytes: u64,
+    /// Most bytes held at once.
+    pub bytes_peak: u64,
+    /// The first limit that was exceeded.
+    pub limit: Option<&'static str>,
+}
+
 /// The account of one running query; shared by its threads.
 #[derive(Debug)]
 pub struct Budget {
@@ -110,7 +138,11 @@ pub struct Budget {
     deadline: Instant,
     canceled: Arc<AtomicBool>,
     samples: AtomicU64,
+    samples_peak: AtomicU64,
     samples_read: AtomicU64,
+    samples_touched: AtomicU64,
+    series: AtomicU64,
+    exceeded: OnceLock<&'static str>,
     ledger: Arc<Ledger>,
 }
 
@@ -130,10 +162,15 @@ impl Budget {
             deadline,
             canceled,
             samples: AtomicU64::new(0),
+            samples_peak: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
+            samples_touched: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            exceeded: OnceLock::new(),
             ledger: Arc::new(Ledger {
                 bytes_max: limits.bytes_max,
                 bytes: AtomicU64::new(0),
+                bytes_peak: AtomicU64::new(0),
                 pool,
             }),
         }
@@ -173,12 +210,13 @@ impl Budget {
     /// Takes `n` samples into memory; give them back with [`Budget::release_samples`].
     pub fn hold_samples(&self, n: u64) -> Result<()> {
         let held = self.samples.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        raise(&self.samples_peak, held);
         if held > self.limits.samples_max {
-            return Err(Error::Limit {
+            return Err(self.exceeds(Error::Limit {
                 limit: "query.max-samples",
                 what: "query processing would load too many samples into memory in query execution",
                 max: self.limits.samples_max,
-            });
+            }));
         }
         Ok(())
     }
@@ -190,7 +228,7 @@ impl Budget {
 
     /// Takes `n` bytes of memory; give them back with [`Budget::release_bytes`], also after an error.
     pub fn hold_bytes(&self, n: u64) -> Result<()> {
-        self.ledger.hold(n)
+        self.ledger.hold(n).map_err(|error| self.exceeds(error))
     }
 
     /// Gives `n` held bytes back.
@@ -201,26 +239,60 @@ impl Budget {
     /// Takes `n` bytes that are given back when the reservation is dropped.
     pub fn reserve(&self, n: u64) -> Result<Reservation> {
         let mut reservation = Reservation { ledger: Arc::clone(&self.ledger), bytes: 0 };
-        reservation.add(n)?;
+        reservation.add(n).map_err(|error| self.exceeds(error))?;
         Ok(reservation)
     }
 
     /// Fails when one selector touches more series than allowed.
     pub fn check_series(&self, n: u64) -> Result<()> {
         if n > self.limits.series_max {
-            return Err(Error::Limit {
+            return Err(self.exceeds(Error::Limit {
                 limit: "query.max-series",
                 what: "a selector matches too many series",
                 max: self.limits.series_max,
-            });
+            }));
         }
         self.check()
+    }
+
+    /// As [`Budget::check_series`] for a selector whose series are now known; counts them.
+    pub fn count_series(&self, n: u64) -> Result<()> {
+        self.series.fetch_add(n, Ordering::Relaxed);
+        self.check_series(n)
+    }
+
+    /// Notes how many samples the evaluation has touched.
+    pub fn note_touched(&self, n: u64) {
+        self.samples_touched.fetch_add(n, Ordering::Relaxed);
     }
 
     /// Samples read from storage so far.
     #[must_use]
     pub fn samples_read(&self) -> u64 {
         self.samples_read.load(Ordering::Relaxed)
+    }
+
+    /// What the query has used so far.
+    #[must_use]
+    pub fn usage(&self) -> BudgetUsage {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BudgetUsage {
+            samples_read: get(&self.samples_read),
+            samples_touched: get(&self.samples_touched),
+            samples_peak: get(&self.samples_peak),
+            series: get(&self.series),
+            bytes: get(&self.ledger.bytes),
+            bytes_peak: get(&self.ledger.bytes_peak),
+            limit: self.exceeded.get().copied(),
+        }
+    }
+
+    /// Remembers the first limit that was exceeded.
+    fn exceeds(&self, error: Error) -> Error {
+        if let Error::Limit { limit, .. } = &error {
+            self.exceeded.get_or_init(|| limit);
+        }
+        error
     }
 }
 
@@ -270,6 +342,12 @@ mod tests {
         let query = budget(50, &pool);
         query.hold_bytes(30).unwrap();
         query.hold_bytes(30).unwrap_err();
+        query.hold_samples(7).unwrap();
+        query.release_samples(7);
+        query.count_series(3).unwrap();
+        let usage = query.usage();
+        assert_eq!((usage.bytes, usage.bytes_peak, usage.limit), (60, 60, Some("query.max_bytes")));
+        assert_eq!((usage.samples_peak, usage.series), (7, 3));
         query.release_bytes(30);
         assert_eq!(pool.held(), 30);
         drop(query);

@@ -4,7 +4,7 @@ mod budget;
 mod merge;
 mod select;
 
-pub use budget::{Budget, BudgetLimits, MemoryPool, Reservation};
+pub use budget::{Budget, BudgetLimits, BudgetUsage, MemoryPool, Reservation};
 pub(crate) use merge::merge;
 pub(crate) use select::{Selection, Wanted};
 

@@ -112,6 +112,11 @@ impl Sliding {
         self.touched
     }
 
+    /// How many samples each of the windows asked for last has.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.shapes.iter().map(|shape| u64::from(shape.end - shape.first))
+    }
+
     fn shape(&mut self, spaced: &Spaced, change: Change) {
         self.shapes.clear();
         self.touched = 0;
