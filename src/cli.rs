@@ -90,6 +90,10 @@ struct ServeArgs {
     /// Most series one selector may touch [default: 5000000]
     #[arg(long = "query.max-series", value_name = "N")]
     query_max_series: Option<u64>,
+    /// Queries that take longer are logged with who asked and what they cost; 1ms logs nearly all, 0 none
+    /// [default: 10s]
+    #[arg(long = "query.slow-log-threshold", value_name = "DURATION")]
+    query_slow_log_threshold: Option<PromDuration>,
     /// Age at which samples are dropped: 'unlimited' or a duration such as 90d [default: unlimited]
     #[arg(long = "storage.retention", value_name = "DURATION")]
     storage_retention: Option<Retention>,
@@ -128,6 +132,7 @@ impl ServeArgs {
         set(&mut config.query.max_concurrency, self.query_max_concurrency);
         set(&mut config.query.lookback_delta, self.query_lookback_delta);
         set(&mut config.query.max_series, self.query_max_series);
+        set(&mut config.query.slow_log_threshold, self.query_slow_log_threshold);
         set(&mut config.storage.retention, self.storage_retention);
         set(&mut config.wal.sync, self.wal_sync);
         set(&mut config.log.level, self.log_level);

@@ -6,6 +6,7 @@ pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod promql;
+pub mod queries;
 pub mod scheduler;
 pub mod senders;
 pub mod telemetry;

@@ -138,12 +138,13 @@ pub struct Telemetry {
     pub overloaded: Counter,
     /// Writes answered 503 because the store could not take them.
     pub unavailable: Counter,
-    /// Queries begun.
-    pub queries: Counter,
-    /// Queries that failed, whoever's fault it was.
-    pub query_failures: Counter,
-    /// Nanoseconds spent on queries.
-    pub query_ns: Counter,
+    queries: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Time from a query's arrival to its end.
+    pub query_durations: Durations,
+    /// Nanoseconds that queries waited.
+    pub query_queue_ns: Counter,
+    /// Queries that were logged as slow.
+    pub slow_queries: Counter,
     /// Samples that queries read.
     pub query_samples: Counter,
     /// Failed rounds of maintenance.
@@ -174,6 +175,11 @@ impl Telemetry {
         }
     }
 
+    /// Counts an ended query.
+    pub fn count_query(&self, kind: &'static str, outcome: &'static str) {
+        *self.queries.lock().entry((kind, outcome)).or_default() += 1;
+    }
+
     /// Refused samples so far.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.lock().values().sum()
@@ -198,13 +204,18 @@ impl Telemetry {
         }
         page.family(&families::HTTP_DURATION);
         for (name, stats) in &handlers {
-            page.durations(name, &stats.durations);
+            page.durations(&[("handler", name)], &stats.durations);
         }
         page.value(&families::HTTP_CONNECTIONS, self.connections.get());
         self.render_ingest(page);
-        page.value(&families::QUERIES, self.queries.get());
-        page.value(&families::QUERY_FAILURES, self.query_failures.get());
-        page.value(&families::QUERY_SECONDS, self.query_ns.seconds());
+        page.family(&families::QUERIES);
+        for ((kind, outcome), n) in self.queries.lock().iter() {
+            page.sample(&[("kind", kind), ("outcome", outcome)], n);
+        }
+        page.family(&families::QUERY_DURATION);
+        page.durations(&[], &self.query_durations);
+        page.value(&families::QUERY_QUEUE_SECONDS, self.query_queue_ns.seconds());
+        page.value(&families::QUERIES_SLOW, self.slow_queries.get());
         page.value(&families::QUERY_SAMPLES, self.query_samples.get());
         page.value(&families::MAINTENANCE_FAILURES, self.maintenance_failures.get());
     }
@@ -275,17 +286,21 @@ impl Page {
         self.text
     }
 
-    fn durations(&mut self, handler: &str, durations: &Durations) {
+    fn durations(&mut self, labels: &[(&str, &str)], durations: &Durations) {
+        let mut bucket_line = |bound: &str, n: u64| {
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound)]).collect();
+            self.line("_bucket", &labels, n);
+        };
         let mut below = 0;
         for (bucket, bound) in durations.buckets.iter().zip(DURATION_BOUNDS_S) {
             below += bucket.get();
-            self.line("_bucket", &[("handler", handler), ("le", &bound.to_string())], below);
+            bucket_line(&bound.to_string(), below);
         }
         // Counted after the buckets, so never below them.
         let count = durations.count.get().max(below);
-        self.line("_bucket", &[("handler", handler), ("le", "+Inf")], count);
-        self.line("_sum", &[("handler", handler)], durations.sum_ns.seconds());
-        self.line("_count", &[("handler", handler)], count);
+        bucket_line("+Inf", count);
+        self.line("_sum", labels, durations.sum_ns.seconds());
+        self.line("_count", labels, count);
     }
 
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
@@ -317,6 +332,10 @@ mod tests {
         telemetry.count_request("/api/v1/query", 200, Duration::from_millis(2));
         telemetry.count_request("/api/v1/query", 204, Duration::from_secs(500));
         telemetry.count_request("/api/v1/query", 422, Duration::from_millis(100));
+        telemetry.count_query("query", "ok");
+        telemetry.count_query("query", "ok");
+        telemetry.count_query("labels", "timeout");
+        telemetry.query_durations.observe(Duration::from_millis(2));
         telemetry.count_rejected(&BTreeMap::from([(RejectReason::NoSamples, 3)]));
         let mut page = Page::default();
         telemetry.render(&mut page);
@@ -329,6 +348,10 @@ mod tests {
             r#"nines_http_request_duration_seconds_bucket{handler="/api/v1/query",le="120"} 2"#,
             r#"nines_http_request_duration_seconds_bucket{handler="/api/v1/query",le="+Inf"} 3"#,
             r#"nines_http_request_duration_seconds_count{handler="/api/v1/query"} 3"#,
+            r#"nines_query_requests_total{kind="query",outcome="ok"} 2"#,
+            r#"nines_query_requests_total{kind="labels",outcome="timeout"} 1"#,
+            r#"nines_query_duration_seconds_bucket{le="0.004"} 1"#,
+            "nines_query_duration_seconds_count 1",
             r#"nines_ingest_rejected_total{reason="no_samples"} 3"#,
             r#"nines_ingest_samples_total{protocol="2.0"} 0"#,
         ] {

@@ -55,6 +55,8 @@ pub struct QueryConfig {
     pub max_bytes: u64,
     /// Most bytes all running queries may hold together.
     pub max_total_bytes: u64,
+    /// Queries that take longer are logged, with who asked and what they cost; 0 logs none.
+    pub slow_log_threshold: PromDuration,
 }
 
 /// What is kept, and how much of it.
@@ -172,6 +174,7 @@ impl Default for QueryConfig {
             max_series: 5_000_000,
             max_bytes: max_total_bytes.min(2 << 30),
             max_total_bytes,
+            slow_log_threshold: PromDuration::from_secs(10),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::error::{ApiError, ApiResult};
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::queries::Queries;
 use crate::senders::Senders;
 use crate::telemetry::Telemetry;
 
@@ -33,6 +34,8 @@ pub struct App {
     pub telemetry: Telemetry,
     /// Who writes.
     pub senders: Senders,
+    /// Who asks.
+    pub queries: Queries,
     /// Start of the process in milliseconds since the epoch.
     pub started_ms: i64,
     pub(super) cors: super::cors::Origins,
@@ -58,6 +61,7 @@ impl App {
             engine: super::evaluate::QueryEngine::new(&config.query),
             telemetry: Telemetry::default(),
             senders: Senders::default(),
+            queries: Queries::default(),
             started_ms: now_ms(),
             query_memory: MemoryPool::new(config.query.max_total_bytes),
             inflight_bytes: AtomicU64::new(0),

@@ -11,6 +11,7 @@ use nines_storage::model::{Labels, METRIC_NAME, Matcher, SeriesData, TimeRange, 
 use nines_storage::query::{Budget, Queryable, SelectHints};
 
 use super::app::App;
+use super::asked::From;
 use super::error::{ApiError, ApiResult, plain};
 use super::json::write_float;
 use super::params::Params;
@@ -22,6 +23,7 @@ use crate::clock::now_ms;
 pub(super) async fn federate(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     let sets = match params.matcher_sets() {
@@ -29,13 +31,20 @@ pub(super) async fn federate(
         Err(why) => return Ok(plain(StatusCode::BAD_REQUEST, format!("{why}\n"))),
     };
     let db = app.existing_db(&tenant.0)?;
-    let page = run(&app, None, move |app, budget, _| match db {
-        Some(db) => {
-            write_page(&db, &sets, now_ms(), app.config.query.lookback_delta.as_ms(), budget)
-        }
-        None => Ok(Vec::new()),
-    })
-    .await?;
+    let page =
+        run(&app, from.asks_series("federate", &tenant, &params), None, move |app, budget, _| {
+            match db {
+                Some(db) => write_page(
+                    &db,
+                    &sets,
+                    now_ms(),
+                    app.config.query.lookback_delta.as_ms(),
+                    budget,
+                ),
+                None => Ok(Vec::new()),
+            }
+        })
+        .await?;
     Ok(text(page))
 }
 

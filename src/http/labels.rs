@@ -7,6 +7,7 @@ use axum::http::Uri;
 use nines_storage::query::Budget;
 
 use super::app::App;
+use super::asked::From;
 use super::error::{ApiError, ApiResult, go_quote};
 use super::held::HeldBody;
 use super::json::{success, write_string_list};
@@ -21,17 +22,19 @@ pub(super) const TRUNCATED: &str = "results truncated due to limit";
 pub(super) async fn names(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     let limit = params.limit()?;
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
     let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, None, move |_, budget, _| {
-        let names = db.map(|db| db.label_names(&sets, range, budget)).transpose()?;
-        list(names.unwrap_or_default(), limit, budget)
-    })
-    .await?;
+    let body =
+        run(&app, from.asks_series("labels", &tenant, &params), None, move |_, budget, _| {
+            let names = db.map(|db| db.label_names(&sets, range, budget)).transpose()?;
+            list(names.unwrap_or_default(), limit, budget)
+        })
+        .await?;
     Ok(body.into_json())
 }
 
@@ -40,6 +43,7 @@ pub(super) async fn values(
     State(app): State<Arc<App>>,
     tenant: Tenant,
     uri: Uri,
+    from: From,
     params: Params,
 ) -> ApiResult {
     let name = label_name(uri.path())?;
@@ -47,11 +51,12 @@ pub(super) async fn values(
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
     let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, None, move |_, budget, _| {
-        let values = db.map(|db| db.label_values(&name, &sets, range, budget)).transpose()?;
-        list(values.unwrap_or_default(), limit, budget)
-    })
-    .await?;
+    let body =
+        run(&app, from.asks_series("label_values", &tenant, &params), None, move |_, budget, _| {
+            let values = db.map(|db| db.label_values(&name, &sets, range, budget)).transpose()?;
+            list(values.unwrap_or_default(), limit, budget)
+        })
+        .await?;
     Ok(body.into_json())
 }
 

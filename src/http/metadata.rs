@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use nines_storage::Metadata;
 
 use super::app::App;
+use super::asked::From;
 use super::error::{ApiError, ApiResult, json};
 use super::json::{comma, success, write_string};
 use super::params::Params;
@@ -18,13 +19,14 @@ use super::tenant::Tenant;
 pub(super) async fn metadata(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     let limit = count(&params, "limit")?;
     let per_metric = count(&params, "limit_per_metric")?.filter(|n| *n > 0).unwrap_or(usize::MAX);
     let metric = params.get("metric").to_owned();
     let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, None, move |_, _, _| {
+    let body = run(&app, from.asks("metadata", &tenant), None, move |_, _, _| {
         let known = db.map(|db| db.metadata()).unwrap_or_default();
         Ok(write(&known, &metric, limit.unwrap_or(usize::MAX), per_metric))
     })

@@ -30,6 +30,7 @@ fn render(app: &App) -> String {
     page.value(&families::INGEST_SENDERS, app.senders.len());
     let free = app.query_slots.available_permits();
     page.value(&families::QUERY_RUNNING, app.config.query.max_concurrency.saturating_sub(free));
+    page.value(&families::QUERY_WAITING, app.queries.waiting());
     if let Phase::Ready(store) = phase {
         let tenants: Vec<(String, DbStats)> =
             store.tenants().iter().map(|(name, db)| (name.clone(), db.stats())).collect();

@@ -14,7 +14,9 @@ pub mod time;
 mod admin;
 mod app;
 mod append;
+mod asked;
 mod cors;
+mod costs;
 mod empty;
 mod evaluate;
 mod exemplars;
@@ -29,6 +31,8 @@ mod params;
 mod query;
 mod router;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod series;
 mod server;
 mod stall;

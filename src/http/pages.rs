@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::app::{App, Phase};
+use super::asked::From;
 use super::error::ApiError;
 use super::json::{write_float, write_plain_float};
 use super::params::Params;
@@ -14,10 +15,14 @@ use super::query::instant_value;
 use super::tenant::Tenant;
 use crate::clock::{format_rfc3339, now_ms};
 use crate::promql::{SampleValue, Value};
-use crate::ui::{self, GraphPage, GraphRow, Landing, StorePhase, TenantFacts};
+use crate::queries::Order;
+use crate::ui::{self, GraphPage, GraphRow, Landing, QueriesPage, StorePhase, TenantFacts};
 
 /// Most rows of a result that the page shows.
 const ROWS_MAX: usize = 1000;
+
+/// Most past queries that the page shows.
+const QUERIES_MAX: usize = 50;
 
 /// Pages hold no scripts and load nothing; the style is inside.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -72,7 +77,12 @@ fn store_phase(app: &App) -> StorePhase {
 }
 
 /// `/graph?g0.expr=...`: the target of Alertmanager's links.
-pub(super) async fn graph(State(app): State<Arc<App>>, tenant: Tenant, params: Params) -> Response {
+pub(super) async fn graph(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    from: From,
+    params: Params,
+) -> Response {
     let expr = params.get("g0.expr").to_owned();
     let time_text = match params.get("g0.end_input") {
         "" => params.get("g0.moment_input").to_owned(),
@@ -83,7 +93,7 @@ pub(super) async fn graph(State(app): State<Arc<App>>, tenant: Tenant, params: P
         GraphPage { expr: expr.clone(), at: format_rfc3339(at), time_text, ..GraphPage::default() };
     let mut status = StatusCode::OK;
     if !expr.trim().is_empty() {
-        match instant_value(&app, &tenant, expr, at).await {
+        match instant_value(&app, &tenant, from, expr, at).await {
             Ok((value, notes)) => {
                 shown.notes = notes;
                 shown.total = rows(&value, &mut shown.rows);
@@ -102,6 +112,20 @@ pub(super) async fn graph(State(app): State<Arc<App>>, tenant: Tenant, params: P
         }
     }
     page(status, ui::graph(&shown))
+}
+
+/// `/queries`
+pub(super) async fn queries(State(app): State<Arc<App>>, params: Params) -> Response {
+    let by = params.get("by");
+    let order = ui::ORDERS.iter().find(|(_, word, _)| *word == by);
+    let order = order.map_or(Order::Duration, |(order, ..)| *order);
+    let shown = QueriesPage {
+        now_ms: now_ms(),
+        active: app.queries.active(None),
+        order,
+        top: app.queries.top(order, QUERIES_MAX, i64::MIN, None),
+    };
+    page(StatusCode::OK, ui::queries(&shown))
 }
 
 /// The rows to show; returns how many there are in all.

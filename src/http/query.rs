@@ -11,6 +11,7 @@ use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::app::App;
+use super::asked::From;
 use super::error::{ApiError, ApiResult, ErrorKind, go_quote, json};
 use super::evaluate::{self, When};
 use super::held::{HeldBody, value_bytes};
@@ -22,6 +23,7 @@ use super::tenant::Tenant;
 use super::time::parse_duration_ns;
 use crate::clock::now_ms;
 use crate::promql::{QueryOptions, QueryResult, Value};
+use crate::queries::Asked;
 
 /// The data of a tenant that has none yet.
 pub(super) struct Nothing;
@@ -89,19 +91,21 @@ impl Question {
 pub(super) async fn instant(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     // Prometheus checks the limit first, then the time.
     params.limit()?;
     let at = params.time_or("time", now_ms())?;
     let question = Question::of(&params)?;
-    Ok(answer(&app, &tenant, question, When::At(at)).await?.into_json())
+    Ok(answer(&app, &tenant, from, question, When::At(at)).await?.into_json())
 }
 
 /// `/api/v1/query_range`
 pub(super) async fn range(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     params.limit()?;
@@ -125,25 +129,39 @@ pub(super) async fn range(
         ));
     }
     let question = Question::of(&params)?;
-    Ok(answer(&app, &tenant, question, When::Range { start, end, step }).await?.into_json())
+    Ok(answer(&app, &tenant, from, question, When::Range { start, end, step }).await?.into_json())
 }
 
 /// Parses, evaluates and writes the answer, all on a blocking thread.
 async fn answer(
     app: &Arc<App>,
     tenant: &Tenant,
+    from: From,
     question: Question,
     when: When,
 ) -> ApiResult<HeldBody> {
     let db = app.existing_db(&tenant.0)?;
-    run(app, question.timeout, move |app, budget, waited| {
-        let evaluated = evaluate(app, db.as_ref(), &question, when, budget)?;
-        let bytes = value_bytes(&evaluated.value);
-        // The value itself, and the text made of it.
-        let _value = budget.reserve(bytes)?;
-        HeldBody::write(budget, bytes, || write_answer(evaluated, &question, waited))
-    })
+    run(
+        app,
+        asked(from, tenant, &question.text, when),
+        question.timeout,
+        move |app, budget, waited| {
+            let evaluated = evaluate(app, db.as_ref(), &question, when, budget)?;
+            let bytes = value_bytes(&evaluated.value);
+            // The value itself, and the text made of it.
+            let _value = budget.reserve(bytes)?;
+            HeldBody::write(budget, bytes, || write_answer(evaluated, &question, waited))
+        },
+    )
     .await
+}
+
+fn asked(from: From, tenant: &Tenant, text: &str, when: When) -> Asked {
+    let (kind, range_ms, step_ms) = match when {
+        When::At(at) => ("query", (at, at), None),
+        When::Range { start, end, step } => ("query_range", (start, end), Some(step)),
+    };
+    Asked { range_ms: Some(range_ms), step_ms, ..from.asks(kind, tenant).text(text) }
 }
 
 fn evaluate(
@@ -209,13 +227,15 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
 pub(super) async fn instant_value(
     app: &Arc<App>,
     tenant: &Tenant,
+    from: From,
     text: String,
     at: i64,
 ) -> ApiResult<(Value, Vec<String>)> {
     let db = app.existing_db(&tenant.0)?;
     let question =
         Question { text, timeout: None, limit: None, lookback_ms: None, stats: String::new() };
-    run(app, None, move |app, budget, _| {
+    let asked = asked(from, tenant, &question.text, When::At(at));
+    run(app, asked, None, move |app, budget, _| {
         let evaluated = evaluate(app, db.as_ref(), &question, When::At(at), budget)?;
         let mut notes = evaluated.warnings;
         notes.extend(evaluated.infos);

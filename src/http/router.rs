@@ -14,8 +14,8 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use super::app::App;
 use super::error::plain;
 use super::{
-    admin, cors, empty, exemplars, federate, labels, lifecycle, metadata, metrics, pages, query,
-    series, status, write,
+    admin, cors, costs, empty, exemplars, federate, labels, lifecycle, metadata, metrics, pages,
+    query, series, status, write,
 };
 
 /// The prefix under which everything is answered as well, for configurations that have it.
@@ -82,6 +82,8 @@ fn api() -> Router<Arc<App>> {
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/active_queries", get(costs::active))
+        .route("/api/v1/status/top_queries", get(costs::top))
 }
 
 /// What changes the store or the process.
@@ -102,6 +104,7 @@ fn root() -> Router<Arc<App>> {
     let router = Router::new()
         .route("/", get(pages::landing))
         .route("/graph", get(pages::graph))
+        .route("/queries", get(pages::queries))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics::metrics))
         .route("/version", get(status::version))

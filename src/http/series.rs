@@ -8,6 +8,7 @@ use nines_storage::model::Labels;
 use nines_storage::query::{Queryable, SelectHints};
 
 use super::app::App;
+use super::asked::From;
 use super::error::{ApiError, ApiResult};
 use super::held::{HeldBody, labels_bytes};
 use super::json::{comma, success, write_labels};
@@ -23,6 +24,7 @@ const FOUND_BYTES: u64 = 2 * size_of::<Labels>() as u64;
 pub(super) async fn series(
     State(app): State<Arc<App>>,
     tenant: Tenant,
+    from: From,
     params: Params,
 ) -> ApiResult {
     if params.all("match[]").next().is_none() {
@@ -32,41 +34,42 @@ pub(super) async fn series(
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(|why| ApiError::invalid_param("match[]", &why))?;
     let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, None, move |_, budget, _| {
-        let hints = SelectHints { labels_only: true, ..SelectHints::default() };
-        let mut found: BTreeSet<Labels> = BTreeSet::new();
-        let mut memory = budget.reserve(0)?;
-        let mut bytes = 0;
-        let mut warnings = Vec::new();
-        if let Some(db) = db.filter(|_| range.min <= range.max) {
-            for matchers in &sets {
-                let selected = db.select(matchers, range, &hints, budget)?;
-                for i in 0..selected.len() {
-                    let labels = selected.labels(i);
-                    if found.insert(labels.clone()) {
-                        bytes += labels_bytes(labels);
-                        memory.add(labels.heap_bytes() + FOUND_BYTES)?;
+    let body =
+        run(&app, from.asks_series("series", &tenant, &params), None, move |_, budget, _| {
+            let hints = SelectHints { labels_only: true, ..SelectHints::default() };
+            let mut found: BTreeSet<Labels> = BTreeSet::new();
+            let mut memory = budget.reserve(0)?;
+            let mut bytes = 0;
+            let mut warnings = Vec::new();
+            if let Some(db) = db.filter(|_| range.min <= range.max) {
+                for matchers in &sets {
+                    let selected = db.select(matchers, range, &hints, budget)?;
+                    for i in 0..selected.len() {
+                        let labels = selected.labels(i);
+                        if found.insert(labels.clone()) {
+                            bytes += labels_bytes(labels);
+                            memory.add(labels.heap_bytes() + FOUND_BYTES)?;
+                        }
                     }
+                    warnings.extend(selected.warnings());
+                    budget.check_series(found.len() as u64)?;
                 }
-                warnings.extend(selected.warnings());
-                budget.check_series(found.len() as u64)?;
             }
-        }
-        let shown = limit.unwrap_or(usize::MAX);
-        if found.len() > shown {
-            warnings.push(TRUNCATED.to_owned());
-        }
-        HeldBody::write(budget, bytes, || {
-            success(&warnings, &[], |out| {
-                out.push(b'[');
-                for (i, labels) in found.iter().take(shown).enumerate() {
-                    comma(out, i);
-                    write_labels(out, labels);
-                }
-                out.push(b']');
+            let shown = limit.unwrap_or(usize::MAX);
+            if found.len() > shown {
+                warnings.push(TRUNCATED.to_owned());
+            }
+            HeldBody::write(budget, bytes, || {
+                success(&warnings, &[], |out| {
+                    out.push(b'[');
+                    for (i, labels) in found.iter().take(shown).enumerate() {
+                        comma(out, i);
+                        write_labels(out, labels);
+                    }
+                    out.push(b']');
+                })
             })
         })
-    })
-    .await?;
+        .await?;
     Ok(body.into_json())
 }

@@ -9,6 +9,7 @@ use nines_storage::{Cardinality, DbStats};
 use serde_json::{Value as Json, json};
 
 use super::app::{App, Phase};
+use super::asked::From;
 use super::error::{ApiError, ApiResult, plain};
 use super::params::Params;
 use super::run::run;
@@ -20,7 +21,8 @@ use crate::telemetry::{Process, hostname};
 const TOP_DEFAULT: usize = 10;
 const TOP_MAX: usize = 10_000;
 
-fn data(data: &Json) -> ApiResult {
+/// A successful answer.
+pub(super) fn data(data: &Json) -> ApiResult {
     Ok(super::error::json(
         StatusCode::OK,
         format!(r#"{{"status":"success","data":{data}}}"#).into_bytes(),
@@ -104,6 +106,7 @@ pub(super) async fn flags(State(app): State<Arc<App>>) -> ApiResult {
         "query.lookback-delta": c.query.lookback_delta.to_string(),
         "query.max-concurrency": c.query.max_concurrency.to_string(),
         "query.max-samples": c.query.max_samples.to_string(),
+        "query.slow-log-threshold": c.query.slow_log_threshold.to_string(),
         "query.max-series": c.query.max_series.to_string(),
         "query.timeout": c.query.timeout.to_string(),
         "storage.retention": c.storage.retention.to_string(),
@@ -130,7 +133,12 @@ pub(super) async fn walreplay(State(app): State<Arc<App>>) -> ApiResult {
 }
 
 /// `/api/v1/status/tsdb`
-pub(super) async fn tsdb(State(app): State<Arc<App>>, tenant: Tenant, params: Params) -> ApiResult {
+pub(super) async fn tsdb(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    from: From,
+    params: Params,
+) -> ApiResult {
     let limit = match params.get("limit") {
         "" => TOP_DEFAULT,
         text => match text.parse::<usize>() {
@@ -139,7 +147,7 @@ pub(super) async fn tsdb(State(app): State<Arc<App>>, tenant: Tenant, params: Pa
         },
     };
     let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, None, move |_, _, _| {
+    let body = run(&app, from.asks("tsdb", &tenant), None, move |_, _, _| {
         let Some(db) = db else {
             return Ok(tsdb_json(&DbStats::default(), &Cardinality::default()));
         };

@@ -61,15 +61,19 @@ families! {
     INGEST_SENDERS = Gauge "nines_ingest_senders"
         "Senders that are remembered.";
     QUERIES = Counter "nines_query_requests_total"
-        "Queries begun.";
-    QUERY_FAILURES = Counter "nines_query_failures_total"
-        "Queries that ended with an error.";
-    QUERY_SECONDS = Counter "nines_query_duration_seconds_total"
-        "Time spent on queries.";
+        "Ended queries and other reads by kind and outcome: ok, timeout, limit, canceled, error.";
+    QUERY_DURATION = Histogram "nines_query_duration_seconds"
+        "Time from a query's arrival to its end, waiting included.";
+    QUERY_QUEUE_SECONDS = Counter "nines_query_queue_seconds_total"
+        "Time that queries waited for a slot.";
+    QUERIES_SLOW = Counter "nines_query_slow_total"
+        "Queries that took longer than query.slow_log_threshold.";
     QUERY_SAMPLES = Counter "nines_query_samples_total"
         "Samples that queries touched.";
     QUERY_RUNNING = Gauge "nines_query_running"
         "Queries running now.";
+    QUERY_WAITING = Gauge "nines_query_waiting"
+        "Queries waiting for a slot now.";
     MAINTENANCE_FAILURES = Counter "nines_maintenance_failures_total"
         "Rounds of flush, compaction and retention that failed.";
     READY = Gauge "nines_ready"

@@ -29,6 +29,7 @@ pub fn landing(page: &Landing) -> String {
         h2 { "More" }
         p.small {
             a href="graph" { "Ask a PromQL query" } " · "
+            a href="queries" { "running and costly queries" } " · "
             a href="metrics" { "own metrics" } " · "
             a href="api/v1/status/tsdb" { "cardinality" } " · "
             a href="api/v1/status/config" { "config" } " · "

@@ -55,6 +55,7 @@ pub(super) fn layout(title: &str, body: &Markup) -> String {
                     a.brand href="./" { "nines" }
                     nav {
                         a href="graph" { "Query" }
+                        a href="queries" { "Queries" }
                         a href="metrics" { "Metrics" }
                         a href="api/v1/status/tsdb" { "Cardinality" }
                         a href="api/v1/status/config" { "Config" }

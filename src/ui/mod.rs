@@ -4,6 +4,7 @@
 mod graph;
 mod landing;
 mod layout;
+mod queries;
 
 use std::fmt::Write as _;
 
@@ -14,6 +15,7 @@ use crate::senders::SenderView;
 
 pub use graph::{GraphPage, GraphRow, graph};
 pub use landing::landing;
+pub use queries::{ORDERS, QueriesPage, queries};
 
 /// What the front page shows.
 #[derive(Debug, Clone)]

@@ -48,6 +48,7 @@ const ROOT_FLOORS: &[(&str, u32)] = &[
     ("ingest", 1),
     ("clock", 0),
     ("config", 0),
+    ("queries", 0),
     ("senders", 0),
     ("telemetry", 0),
 ];
