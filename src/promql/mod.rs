@@ -17,6 +17,7 @@ mod edges;
 mod engine;
 mod error;
 mod eval;
+mod folds;
 pub mod functions;
 mod info;
 mod lexer;

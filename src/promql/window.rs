@@ -93,13 +93,30 @@ impl Cursor {
 }
 
 /// The arguments of a function over a range vector.
-struct WindowCall {
-    function: &'static Function,
+pub(super) struct WindowCall {
+    pub(super) function: &'static Function,
     span: Span,
     range: Windows,
     edges: EdgeMode,
     /// Column of every scalar argument, in the order of the call.
-    params: Vec<Vec<f64>>,
+    pub(super) params: Vec<Vec<f64>>,
+}
+
+impl WindowCall {
+    /// Its windows, when they lie one step apart and are no more than that.
+    pub(super) fn spaced(&self, steps: Steps) -> Option<Spaced> {
+        let end_ms = self.range.shift.of(steps.start_ms);
+        let evenly = steps.n == 1
+            || self.range.shift.of(steps.end_ms()).checked_sub(end_ms)
+                == steps.end_ms().checked_sub(steps.start_ms);
+        let range_ms = self.range.range_ms;
+        (evenly && self.edges == EdgeMode::Plain).then_some(Spaced {
+            end_ms,
+            step_ms: steps.step_ms,
+            n: steps.n,
+            range_ms,
+        })
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -160,6 +177,9 @@ impl<'a> Evaluator<'a> {
         row: &mut Row,
     ) -> Result<bool> {
         if let Some(any) = self.fill_changes(steps, call, work, row) {
+            return Ok(any);
+        }
+        if let Some(any) = self.fill_folds(steps, call, work, row)? {
             return Ok(any);
         }
         let Work { data, notes, scratch, .. } = work;
@@ -234,16 +254,8 @@ impl<'a> Evaluator<'a> {
             _ => return None,
         };
         let Work { data, notes, sliding, .. } = work;
-        let end_ms = call.range.shift.of(steps.start_ms);
-        let evenly = steps.n == 1
-            || call.range.shift.of(steps.end_ms()).checked_sub(end_ms)
-                == steps.end_ms().checked_sub(steps.start_ms);
         let few = u32::try_from(data.ts.len()).is_ok();
-        if call.edges != EdgeMode::Plain || !data.histograms.is_empty() || !evenly || !few {
-            return None;
-        }
-        let spaced =
-            Spaced { end_ms, step_ms: steps.step_ms, n: steps.n, range_ms: call.range.range_ms };
+        let spaced = call.spaced(steps).filter(|_| data.histograms.is_empty() && few)?;
         let n = sliding.changes(change, &spaced, &data.ts, &data.values, &mut row.values);
         self.touched.add(n);
         if self.touched.has_steps() {

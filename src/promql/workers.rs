@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use nines_storage::model::window::Sliding;
+use nines_storage::model::window::{Overlapping, Sliding};
 use nines_storage::model::{Labels, SeriesData, TimeRange};
 use nines_storage::query::SeriesSet;
 
@@ -34,6 +34,7 @@ pub(super) struct Work {
     pub(super) notes: Notes,
     pub(super) scratch: super::edges::Scratch,
     pub(super) sliding: Sliding,
+    pub(super) overlapping: Overlapping,
     pub(super) latest: Latest,
 }
 

@@ -5,6 +5,7 @@
 //! Invariants
 //! - `of(a ++ b)` equals `of(a)` merged with `of(b)`, bit for bit in every field but the pair
 //!   `(sum, sum_c)`; merging is associative in the same sense, an empty summary is neutral.
+//! - [`Sliding`] and [`Overlapping`] give for many windows at once the bits that [`slices`] gives for each.
 //! - [`slices`] gives the same bits as a summary for every function that both have.
 //! - A counter reset, a change, a minimum are what Prometheus 3.x takes for them (`promql/functions.go`).
 //!
@@ -17,6 +18,7 @@
 //! - not mergeable, hence only in [`slices`]: `stdvar`, `stddev`, and `avg` once the sum overflows.
 
 mod extrapolate;
+mod overlapping;
 mod pre_resets;
 pub mod slices;
 mod sliding;
@@ -24,6 +26,7 @@ mod sliding;
 mod tests;
 
 pub use extrapolate::{RangeWindow, compensated_add};
+pub use overlapping::{Fold, Overlapping};
 pub use pre_resets::PreResets;
 pub use sliding::{Change, Sliding, Spaced};
 

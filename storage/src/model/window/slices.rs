@@ -194,15 +194,33 @@ pub fn avg(values: &[f64]) -> Option<f64> {
 /// Population variance, Welford's algorithm with compensated sums (`varianceOverTime`). `None` for no values.
 #[must_use]
 pub fn stdvar(values: &[f64]) -> Option<f64> {
-    let (mut count, mut mean, mut mean_c, mut squares, mut squares_c) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for &value in values {
-        count += 1.0;
-        let deviation = value - (mean + mean_c);
-        (mean, mean_c) = compensated_add(deviation / count, mean, mean_c);
-        (squares, squares_c) =
-            compensated_add(deviation * (value - (mean + mean_c)), squares, squares_c);
+    let mut deviation = Deviation::default();
+    values.iter().for_each(|value| deviation.add(*value));
+    (!values.is_empty()).then(|| deviation.variance())
+}
+
+/// A variance that grows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Deviation {
+    count: f64,
+    mean: f64,
+    mean_c: f64,
+    squares: f64,
+    squares_c: f64,
+}
+
+impl Deviation {
+    pub(super) fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let deviation = value - (self.mean + self.mean_c);
+        (self.mean, self.mean_c) = compensated_add(deviation / self.count, self.mean, self.mean_c);
+        let share = deviation * (value - (self.mean + self.mean_c));
+        (self.squares, self.squares_c) = compensated_add(share, self.squares, self.squares_c);
     }
-    (count > 0.0).then(|| (squares + squares_c) / count)
+
+    pub(super) fn variance(self) -> f64 {
+        (self.squares + self.squares_c) / self.count
+    }
 }
 
 /// Population standard deviation; as [`stdvar`].
