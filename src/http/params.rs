@@ -49,7 +49,7 @@ async fn read_form(
     if !app.hold_bytes(declared) {
         return Err(plain(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests are being received\n",
+            "the forms being received have as many bytes as write.max_inflight_bytes allows: try again\n",
         ));
     }
     let held = HeldForm(app.clone(), declared);
@@ -178,7 +178,9 @@ impl Params {
             let matchers = evaluate::parse_selector(text)?;
             regexes += matchers.iter().map(Matcher::cost).sum::<usize>();
             if regexes > REGEXES_MAX {
-                return Err(format!("match[] has more than {REGEXES_MAX} regular expressions"));
+                return Err(format!(
+                    "match[] has more than {REGEXES_MAX} regular expressions, a fixed limit: join them with | or ask several times"
+                ));
             }
             if matchers.iter().all(Matcher::matches_empty) {
                 return Err("match[] must contain at least one non-empty matcher".to_owned());
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(params(&form(REGEXES_MAX)).matcher_sets().unwrap().len(), REGEXES_MAX);
         assert_eq!(
             params(&form(REGEXES_MAX + 1)).matcher_sets().unwrap_err(),
-            "match[] has more than 256 regular expressions"
+            "match[] has more than 256 regular expressions, a fixed limit: join them with | or ask several times"
         );
     }
 }

@@ -134,7 +134,7 @@ pub(super) async fn run<T: Send + 'static>(
         Err(_) => {
             ticket.end(Outcome::Timeout);
             let text = format!(
-                "query timed out in query queue: {} queries are running, as many as --query.max-concurrency allows",
+                "query timed out in query queue: {} queries are running, as many as --query.max-concurrency allows; /queries shows them",
                 query.max_concurrency
             );
             return Err(ApiError::Kind(ErrorKind::Timeout, text));

@@ -74,6 +74,9 @@ fn a_deadline_ends_long_work_soon() {
         "topk(3, m * on() group_left sum(m))",
         "sum_over_time(quantile(0.3, m)[4h:1s])",
         "count(m + on(i) m or m unless on(i) m)",
+        "sum_over_time(sum_over_time(sum_over_time(m[30m:1s])[30m:1s])[30m:1s])",
+        "stddev_over_time(stddev_over_time(m[30m:1s])[30m:1s])",
+        "mad_over_time(quantile_over_time(0.3, m[30m:1s])[30m:1s])",
     ];
     for query in queries {
         let began = Instant::now();

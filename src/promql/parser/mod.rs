@@ -134,7 +134,9 @@ impl<'a> Parser<'a> {
         if text.len() > QUERY_BYTES_MAX {
             return Err(ParseError::new(
                 Span { start: 0, end: text.len() },
-                format!("query is longer than {QUERY_BYTES_MAX} bytes"),
+                format!(
+                    "query is longer than {QUERY_BYTES_MAX} bytes, a fixed limit: split it into several queries"
+                ),
             ));
         }
         Ok(Self {
@@ -234,7 +236,10 @@ impl<'a> Parser<'a> {
     fn count_node(&mut self, span: Span) -> Result<(), ParseError> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(ParseError::new(span, format!("query has more than {NODES_MAX} nodes")));
+            let message = format!(
+                "query has more than {NODES_MAX} nodes, a fixed limit: split it into several queries"
+            );
+            return Err(ParseError::new(span, message));
         }
         Ok(())
     }
@@ -259,7 +264,9 @@ impl<'a> Parser<'a> {
     fn count_regexes(&mut self, n: usize, span: Span) -> Result<(), ParseError> {
         self.regexes += n;
         if self.regexes > REGEXES_MAX {
-            let message = format!("query has more than {REGEXES_MAX} regular expressions");
+            let message = format!(
+                "query has more than {REGEXES_MAX} regular expressions (a large one counts as several), a fixed limit: join them with | or split the query"
+            );
             return Err(ParseError::new(span, message));
         }
         Ok(())
@@ -274,7 +281,9 @@ fn check_depth(depth: usize, span: Span) -> Result<(), ParseError> {
     if depth > DEPTH_MAX {
         return Err(ParseError::new(
             span,
-            format!("query is nested deeper than {DEPTH_MAX} levels"),
+            format!(
+                "query is nested deeper than {DEPTH_MAX} levels, a fixed limit: remove parentheses or split it"
+            ),
         ));
     }
     Ok(())

@@ -466,7 +466,7 @@ fn regular_expressions_are_counted() {
     assert!(parse(&with(REGEXES_MAX + 1, "a='b',")).is_ok());
     for matcher in ["a=~'b',", "a!~'b',"] {
         let message = error(&with(REGEXES_MAX + 1, matcher));
-        assert!(message.ends_with("query has more than 256 regular expressions"), "{message}");
+        assert!(message.contains("query has more than 256 regular expressions ("), "{message}");
     }
     let large = r"a=~'\\pL{20}',";
     assert!(parse(&with(REGEXES_MAX / 25, large)).is_ok());
@@ -475,7 +475,7 @@ fn regular_expressions_are_counted() {
     let relabeled = "label_replace(up{c=~'d',c=~'e'}, 'a', '', 'b', '.*') or ";
     assert!(parse(&(relabeled.repeat(REGEXES_MAX / 3) + "up")).is_ok());
     let message = error(&(relabeled.repeat(REGEXES_MAX / 3 + 1) + "up"));
-    assert!(message.ends_with("query has more than 256 regular expressions"), "{message}");
+    assert!(message.contains("query has more than 256 regular expressions ("), "{message}");
 }
 
 #[test]
@@ -516,33 +516,37 @@ fn limits_are_named() {
     assert!(parse(&deep(DEPTH_MAX - 1)).is_ok());
     assert_eq!(
         error(&deep(DEPTH_MAX)),
-        "1:257: parse error: query is nested deeper than 256 levels"
+        "1:257: parse error: query is nested deeper than 256 levels, a fixed limit: remove parentheses or split it"
     );
     assert!(parse(&"1+".repeat(DEPTH_MAX - 1).add_one()).is_ok());
     assert!(
         error(&"1+".repeat(DEPTH_MAX).add_one())
-            .ends_with("query is nested deeper than 256 levels")
+            .contains("query is nested deeper than 256 levels, a fixed limit")
     );
     assert!(
         error(&"1^".repeat(DEPTH_MAX).add_one())
-            .ends_with("query is nested deeper than 256 levels")
+            .contains("query is nested deeper than 256 levels, a fixed limit")
     );
     assert!(
-        error(&"-".repeat(60_000).add_one()).ends_with("query is nested deeper than 256 levels")
+        error(&"-".repeat(60_000).add_one())
+            .contains("query is nested deeper than 256 levels, a fixed limit")
     );
     assert!(
         error(&format!("x[{}1]", "-".repeat(60_000)))
-            .ends_with("query is nested deeper than 256 levels")
+            .contains("query is nested deeper than 256 levels, a fixed limit")
     );
     assert!(
         error(&format!("x[{}1]", "1+".repeat(30_000)))
-            .ends_with("query is nested deeper than 256 levels")
+            .contains("query is nested deeper than 256 levels, a fixed limit")
     );
     let many = |args: usize| format!("label_join(x,'a','b'{})", ",'c'".repeat(args - 3));
     assert!(parse(&many(9_998)).is_ok());
-    assert!(error(&many(10_001)).ends_with("query has more than 10000 nodes"));
+    assert!(error(&many(10_001)).contains("query has more than 10000 nodes, a fixed limit"));
     let long = format!("{}1", " ".repeat(QUERY_BYTES_MAX));
-    assert_eq!(error(&long), "1:1: parse error: query is longer than 65536 bytes");
+    assert_eq!(
+        error(&long),
+        "1:1: parse error: query is longer than 65536 bytes, a fixed limit: split it into several queries"
+    );
     assert!(parse(&long[1..]).is_ok());
 }
 

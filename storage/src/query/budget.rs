@@ -57,14 +57,14 @@ impl Ledger {
         if held > self.bytes_max {
             return Err(Error::Limit {
                 limit: "query.max_bytes",
-                what: "the query would hold too many bytes of memory",
+                what: "the query would hold too many bytes of memory: select fewer series, a shorter range or a larger step, or raise this setting",
                 max: self.bytes_max,
             });
         }
         if pooled > self.pool.bytes_max {
             return Err(Error::Limit {
                 limit: "query.max_total_bytes",
-                what: "the running queries together would hold too many bytes of memory",
+                what: "the running queries together would hold too many bytes of memory: try again when others have ended, ask for less, or raise this setting",
                 max: self.pool.bytes_max,
             });
         }
@@ -248,7 +248,7 @@ impl Budget {
         if n > self.limits.series_max {
             return Err(self.exceeds(Error::Limit {
                 limit: "query.max-series",
-                what: "a selector matches too many series",
+                what: "a selector matches too many series: add matchers, shorten the range, or raise this setting",
                 max: self.limits.series_max,
             }));
         }
