@@ -1,8 +1,10 @@
 //! Label matchers.
 
+mod cache;
 mod re2;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -50,7 +52,7 @@ pub struct Matcher {
     pub op: MatchOp,
     /// Value or regular expression, as written.
     pub value: String,
-    regex: Option<regex::Regex>,
+    regex: Option<Arc<regex::Regex>>,
     cost: usize,
 }
 
@@ -63,7 +65,7 @@ impl Matcher {
             MatchOp::Equal | MatchOp::NotEqual => (None, 0),
             MatchOp::Regex | MatchOp::NotRegex => {
                 let (regex, cost) = compile_with_cost(&value)?;
-                (Some(regex), cost)
+                (Some(Arc::new(regex)), cost)
             }
         };
         Ok(Self { name, op, value, regex, cost })
@@ -109,6 +111,9 @@ impl Matcher {
 }
 
 fn compile_with_cost(pattern: &str) -> Result<(regex::Regex, usize)> {
+    if let Some(regex) = cache::find(pattern) {
+        return Ok((regex, 1));
+    }
     let invalid = |cause: &dyn fmt::Display| Error::Invalid { what: cause.to_string() };
     let written = re2::rust_pattern(pattern).map_err(|cause| invalid(&cause))?;
     let build = |bytes_max| {
@@ -121,7 +126,10 @@ fn compile_with_cost(pattern: &str) -> Result<(regex::Regex, usize)> {
         Err(regex::Error::CompiledTooBig(_)) => {
             build(REGEX_BYTES_MAX).map(|regex| (regex, LARGE_REGEX_COST))
         }
-        built => built.map(|regex| (regex, 1)),
+        built => built.map(|regex| {
+            cache::keep(pattern, &regex);
+            (regex, 1)
+        }),
     };
     built.map_err(|cause| match cause {
         regex::Error::CompiledTooBig(_) => {
