@@ -1,5 +1,10 @@
 //! The shapes of queries that dashboards send, over 5000 series and two hours of 15 s samples, from the head and
 //! from a block. Run with `cargo bench --bench query`; a name behind `--` runs only the queries that contain it.
+//!
+//! Measured in multiples of `r_all_series` (12 steps of all series, no function), from blocks, on two shared cores:
+//! `r_count_by_job` 0.5, `r_sum_rate_all` (56 steps) 0.75, `i_count_by_name_all` 0.5, `i_regex_count` 0.06,
+//! `i_topk` 0.07; over one hour at every minute of 500 series: `max` 0.16, `avg` 0.2 (integers), `quantile` 0.55,
+//! `stddev` 3.3, which has to read every window. From the head everything takes two to three times as long.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
 mod common;
