@@ -14,6 +14,7 @@
 //! not exist.
 //! Threads: `MemIndex` has one writer behind its owner's lock; `IndexFile` is shared freely.
 
+mod explore;
 mod file;
 mod file_labels;
 mod file_read;
@@ -30,7 +31,9 @@ mod postings;
 mod resolve;
 mod sections;
 mod split;
+mod top;
 
+pub use explore::{Exploration, Explored, LabelCount, Rank, SeriesCount};
 pub use file::IndexFile;
 pub(crate) use file_labels::LabelWalk;
 pub(crate) use file_write::write_index;

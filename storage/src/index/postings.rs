@@ -120,6 +120,15 @@ impl Postings {
         }
     }
 
+    /// Number of members that lie in `other`.
+    pub(super) fn common(&self, other: &RoaringBitmap) -> u64 {
+        match self {
+            Self::One(one) => u64::from(other.contains(*one)),
+            Self::Few(few) => few.iter().filter(|id| other.contains(**id)).count() as u64,
+            Self::Many(many) => many.intersection_len(other),
+        }
+    }
+
     /// Turns containers into runs where that is smaller, and gives spare memory back.
     pub(super) fn optimize(&mut self) {
         match self {

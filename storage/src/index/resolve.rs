@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use roaring::RoaringBitmap;
 
 use super::pattern::Pattern;
+use super::top::Top;
 use crate::error::Result;
 use crate::model::{MatchOp, Matcher};
 
@@ -295,38 +296,30 @@ pub struct Cardinality {
 pub(super) fn cardinality<I: LabelIndex>(index: &I, limit: usize) -> Result<Cardinality> {
     let mut names = Vec::new();
     index.for_each_name(&mut |name| names.push(name.to_owned()))?;
-    let mut sum = Cardinality::default();
+    let top = || Top::<u64, String>::new(limit);
+    let (mut metrics, mut values, mut bytes, mut pairs) = (top(), top(), top(), top());
+    let mut label_pairs = 0;
     for name in names {
-        let (mut n_values, mut bytes) = (0, 0);
+        let (mut n_values, mut n_bytes) = (0, 0);
         index.for_each_value(&name, None, &mut |value, series| {
             n_values += 1;
-            bytes += value.len() as u64 * series;
-            offer(&mut sum.series_by_pair, limit, series, || format!("{name}={value}"));
+            n_bytes += value.len() as u64 * series;
+            pairs.offer(series, || format!("{name}={value}"));
             if name == crate::model::METRIC_NAME {
-                offer(&mut sum.series_by_metric, limit, series, || value.to_owned());
+                metrics.offer(series, || value.to_owned());
             }
         })?;
-        sum.label_pairs += n_values;
-        offer(&mut sum.values_by_label, limit, n_values, || name.clone());
-        offer(&mut sum.bytes_by_label, limit, bytes, || name.clone());
+        label_pairs += n_values;
+        values.offer(n_values, || name.clone());
+        bytes.offer(n_bytes, || name.clone());
     }
-    let Cardinality { series_by_metric, values_by_label, bytes_by_label, series_by_pair, .. } =
-        &mut sum;
-    for list in [series_by_metric, values_by_label, bytes_by_label, series_by_pair] {
-        cut(list, limit);
-    }
-    Ok(sum)
-}
-
-/// Adds to a list that is allowed to be twice its limit, and some, before it is cut.
-fn offer(list: &mut Vec<(String, u64)>, limit: usize, count: u64, text: impl FnOnce() -> String) {
-    list.push((text(), count));
-    if list.len() > limit.saturating_mul(2).saturating_add(1024) {
-        cut(list, limit);
-    }
-}
-
-fn cut(list: &mut Vec<(String, u64)>, limit: usize) {
-    list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    list.truncate(limit);
+    let list =
+        |top: Top<u64, String>| top.into_sorted().map(|(count, text)| (text, count)).collect();
+    Ok(Cardinality {
+        series_by_metric: list(metrics),
+        values_by_label: list(values),
+        bytes_by_label: list(bytes),
+        series_by_pair: list(pairs),
+        label_pairs,
+    })
 }

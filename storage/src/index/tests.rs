@@ -2,6 +2,7 @@
 //! Both indexes against a list of label sets that is searched label set by label set.
 
 mod churn;
+mod explore;
 
 use std::collections::BTreeSet;
 use std::path::Path;
