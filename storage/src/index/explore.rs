@@ -330,7 +330,7 @@ impl MemIndex {
                 continue;
             }
             tally.add_label(id, having);
-            for (value, holders) in &name.values {
+            for (value, holders) in name.values.iter() {
                 let count = match holders_of {
                     Some(counts) => {
                         work.add(holders.len())?;

@@ -101,7 +101,7 @@ impl LabelIndex for MemIndex {
     ) -> Result<RoaringBitmap> {
         let mut sum = RoaringBitmap::new();
         let Some(name) = self.name(name) else { return Ok(sum) };
-        for (value, postings) in &name.values {
+        for (value, postings) in name.values.iter() {
             let value = self.symbol(*value);
             if value.starts_with(prefix) && accept(value) {
                 match name.class {
@@ -120,7 +120,7 @@ impl LabelIndex for MemIndex {
         show: &mut dyn FnMut(&str, u64),
     ) -> Result<()> {
         if let Some(name) = self.name(name) {
-            for (value, holders) in &name.values {
+            for (value, holders) in name.values.iter() {
                 show(self.symbol(*value), self.count(name.class, holders, within));
             }
         }

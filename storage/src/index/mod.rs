@@ -32,6 +32,7 @@ mod resolve;
 mod sections;
 mod split;
 mod top;
+mod values;
 
 pub use explore::{Exploration, Explored, LabelCount, Rank, SeriesCount};
 pub use file::IndexFile;

@@ -1,12 +1,8 @@
 //! Who has which label, in memory: postings factored by entity and shape.
 
-use std::hash::{BuildHasherDefault, Hasher};
-
-use hashbrown::HashMap;
-
-use super::interner::smaller;
 use super::paged::Paged;
 use super::postings::Postings;
+use super::values::Values;
 
 /// Stands in a shape for "no metric name".
 pub(super) const NO_METRIC: u32 = u32::MAX;
@@ -24,62 +20,19 @@ pub(super) enum Class {
     Residual,
 }
 
-/// Spreads dense numbers over a hash table.
-#[derive(Debug, Default)]
-pub(super) struct SymbolHasher(u64);
-
-impl Hasher for SymbolHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        let mixed = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
 /// A label name and who has which value.
 #[derive(Debug)]
 pub(super) struct Name {
     pub(super) class: Class,
     /// By value symbol.
-    pub(super) values: HashMap<u32, Postings, BuildHasherDefault<SymbolHasher>>,
+    pub(super) values: Values,
     /// Who has the label with any value.
     pub(super) having: Postings,
 }
 
 impl Name {
     fn new(class: Class) -> Self {
-        Self { class, values: HashMap::default(), having: Postings::empty() }
-    }
-
-    /// Adds a holder of `value`; whether it is the first.
-    fn add(&mut self, value: u32, holder: u32) -> bool {
-        let postings = self.values.entry(value).or_insert_with(Postings::empty);
-        let is_first = postings.is_empty();
-        postings.insert(holder);
-        is_first
-    }
-
-    /// Removes a holder of `value`; whether it was the last.
-    fn remove(&mut self, value: u32, holder: u32) -> bool {
-        let Some(postings) = self.values.get_mut(&value) else { return false };
-        postings.remove(holder);
-        if !postings.is_empty() {
-            return false;
-        }
-        self.values.remove(&value);
-        if let Some(room) = smaller(self.values.len(), self.values.capacity()) {
-            self.values.shrink_to(room);
-        }
-        true
+        Self { class, values: Values::new(), having: Postings::empty() }
     }
 }
 
@@ -205,7 +158,7 @@ impl Pairs {
 
     fn add_value(&mut self, name: u32, value: u32, holder: u32) {
         if let Some(name) = self.names.get_mut(name as usize)
-            && name.add(value, holder)
+            && name.values.add(value, holder)
             && let Some(uses) = self.uses.slot(value as usize)
         {
             *uses += 1;
@@ -244,7 +197,7 @@ impl Pairs {
 
     fn remove_value(&mut self, name: u32, value: u32, holder: u32, gone: &mut Gone) {
         if let Some(name) = self.names.get_mut(name as usize)
-            && name.remove(value, holder)
+            && name.values.remove(value, holder)
             && let Some(uses) = self.uses.slot(value as usize)
         {
             *uses -= 1;
@@ -265,7 +218,7 @@ impl Pairs {
 
     fn all(&self) -> impl Iterator<Item = &Postings> {
         let of_names =
-            self.names.iter().flat_map(|name| name.values.values().chain([&name.having]));
+            self.names.iter().flat_map(|name| name.values.postings().chain([&name.having]));
         of_names.chain(&self.entity_series).chain(&self.shape_series)
     }
 
@@ -273,7 +226,7 @@ impl Pairs {
         let of_names = self
             .names
             .iter_mut()
-            .flat_map(|name| name.values.values_mut().chain([&mut name.having]));
+            .flat_map(|name| name.values.postings_mut().chain([&mut name.having]));
         for postings in of_names.chain(&mut self.entity_series).chain(&mut self.shape_series) {
             postings.optimize();
         }
@@ -281,7 +234,7 @@ impl Pairs {
 
     pub(super) fn bytes(&self) -> usize {
         let inside: usize = self.all().map(Postings::bytes).sum();
-        let tables: usize = self.names.iter().map(|name| name.values.allocation_size()).sum();
+        let tables: usize = self.names.iter().map(|name| name.values.bytes()).sum();
         let lists = self.entity_series.capacity() + self.shape_series.capacity();
         let lists = lists * size_of::<Postings>() + self.names.capacity() * size_of::<Name>();
         inside + tables + lists + self.uses.bytes()
