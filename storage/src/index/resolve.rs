@@ -304,9 +304,13 @@ pub(super) fn cardinality<I: LabelIndex>(index: &I, limit: usize) -> Result<Card
         index.for_each_value(&name, None, &mut |value, series| {
             n_values += 1;
             n_bytes += value.len() as u64 * series;
-            pairs.offer(series, || format!("{name}={value}"));
+            let precedes = |pair: &String| {
+                let bytes = name.bytes().chain(*b"=").chain(value.bytes());
+                bytes.lt(pair.bytes())
+            };
+            pairs.offer_if(series, precedes, || format!("{name}={value}"));
             if name == crate::model::METRIC_NAME {
-                metrics.offer(series, || value.to_owned());
+                metrics.offer_if(series, |have| value < have.as_str(), || value.to_owned());
             }
         })?;
         label_pairs += n_values;

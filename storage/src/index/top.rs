@@ -17,16 +17,23 @@ impl<K: Ord + Copy, T: Ord> Top<K, T> {
     }
 
     /// Takes the entry up if it belongs to the largest; asks for its text only when the count leaves that open.
-    pub(super) fn offer(&mut self, count: K, text: impl FnOnce() -> T) {
+    pub(super) fn offer(&mut self, count: K, text: impl Fn() -> T) {
+        self.offer_if(count, |least| text() < *least, &text);
+    }
+
+    /// As [`Top::offer`] where a text is dear to make: `precedes` says whether it comes before another.
+    pub(super) fn offer_if(
+        &mut self,
+        count: K,
+        precedes: impl FnOnce(&T) -> bool,
+        text: impl FnOnce() -> T,
+    ) {
         if self.heap.len() < self.limit {
             self.heap.push(Reverse((count, Reverse(text()))));
         } else if let Some(mut least) = self.heap.peek_mut()
-            && count >= least.0.0
+            && (count > least.0.0 || count == least.0.0 && precedes(&least.0.1.0))
         {
-            let entry = (count, Reverse(text()));
-            if entry > least.0 {
-                *least = Reverse(entry);
-            }
+            *least = Reverse((count, Reverse(text())));
         }
     }
 

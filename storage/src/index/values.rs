@@ -41,7 +41,7 @@ type Table = HashMap<u32, Postings, BuildHasherDefault<SymbolHasher>>;
 /// Who has which value, by symbol.
 #[derive(Debug)]
 pub(super) struct Values {
-    /// One, or [`PARTS`] by the low bits of the symbol.
+    /// One, or [`PARTS`].
     tables: Vec<Table>,
     len: usize,
 }
@@ -57,7 +57,7 @@ impl Values {
     }
 
     pub(super) fn get(&self, value: &u32) -> Option<&Postings> {
-        self.tables.get(*value as usize & (self.tables.len() - 1))?.get(value)
+        self.tables.get(part(*value, self.tables.len()))?.get(value)
     }
 
     /// Adds a holder of `value`; whether it is the first.
@@ -126,13 +126,22 @@ impl Values {
     }
 }
 
+/// Symbols follow each other: parts by their low bits, or by a hash that spreads them evenly, would all be
+/// full, and grow, at the same time. This one is as uneven as chance.
+fn part(value: u32, parts: usize) -> usize {
+    let mixed = (value ^ (value >> 16)).wrapping_mul(0x7feb_352d);
+    let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846c_a68b);
+    (mixed ^ (mixed >> 16)) as usize & (parts - 1)
+}
+
 fn table_of(tables: &mut [Table], value: u32) -> Option<&mut Table> {
-    let part = value as usize & (tables.len() - 1);
+    let part = part(value, tables.len());
     tables.get_mut(part)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
     use super::*;
 
     #[test]
@@ -170,5 +179,23 @@ mod tests {
         assert_eq!(values.tables.len(), 1);
         check(&values, n - PARTS_MIN as u32 + 1..n);
         assert!(values.bytes() * 10 < full, "{} {full}", values.bytes());
+    }
+
+    #[test]
+    fn parts_grow_one_after_the_other() {
+        let mut values = Values::new();
+        let mut grown = Vec::new();
+        let room = |values: &Values| values.tables.iter().map(Table::capacity).sum::<usize>();
+        for value in 0..200_000 {
+            let before = room(&values);
+            values.add(value, 1);
+            if value > 80_000 && room(&values) > before {
+                grown.push(value);
+                assert!(room(&values) - before < 2_000);
+            }
+        }
+        assert_eq!(grown.len(), PARTS);
+        let close = grown.windows(2).filter(|pair| pair[1] - pair[0] < 4).count();
+        assert!(close < grown.len() / 4, "{close} of {}", grown.len());
     }
 }
