@@ -18,8 +18,6 @@ use crate::error::Result;
 const LIMIT_MAX: usize = 10_000;
 /// Series up to which their rows may be read instead of all postings.
 const ROWS_MAX: u64 = 1 << 16;
-/// Postings that are counted in the time that a row takes.
-const POSTINGS_PER_ROW: u64 = 8;
 /// Steps of work between two calls of `charge`.
 const CHARGE_STEPS: u64 = 4096;
 
@@ -115,7 +113,14 @@ pub struct Explored {
     pub values: Vec<(String, Vec<(String, SeriesCount)>)>,
 }
 
-type TopTexts<'a> = Top<(u64, u64), &'a str>;
+/// Texts are bytes, which compare alike, while counting: where counts tie they are asked for often.
+type TopTexts<'a> = Top<(u64, u64), &'a [u8]>;
+/// As [`TopTexts`], by name and value.
+type TopPairs<'a> = Top<(u64, u64), (&'a [u8], &'a [u8])>;
+
+fn owned(text: &[u8]) -> String {
+    std::str::from_utf8(text).unwrap_or_default().to_owned()
+}
 
 /// Counts on their way.
 struct Tally<'a> {
@@ -126,7 +131,7 @@ struct Tally<'a> {
     /// By number of the name; the names are not set.
     labels: Vec<LabelCount>,
     metrics: TopTexts<'a>,
-    pairs: Top<(u64, u64), (&'a str, &'a str)>,
+    pairs: TopPairs<'a>,
     /// With the numbers of the names.
     values: Vec<(Option<u32>, TopTexts<'a>)>,
 }
@@ -168,12 +173,12 @@ impl<'a> Tally<'a> {
         if key.0 == 0 {
             return;
         }
-        self.pairs.offer(key, || (index.name_text(name), index.symbol(value)));
+        self.pairs.offer(key, || (index.name_texts.get(name), index.symbols.get(value)));
         if name == METRIC_NAME_ID {
-            self.metrics.offer(key, || index.symbol(value));
+            self.metrics.offer(key, || index.symbols.get(value));
         }
         for (_, values) in self.values.iter_mut().filter(|entry| entry.0 == Some(name)) {
-            values.offer(key, || index.symbol(value));
+            values.offer(key, || index.symbols.get(value));
         }
     }
 
@@ -196,9 +201,8 @@ impl<'a> Tally<'a> {
     fn finish(self, wanted: &Exploration<'_>) -> Explored {
         let rank = self.rank;
         let growth = rank == Rank::Growth;
-        let owned = |top: TopTexts<'_>| -> Vec<(String, SeriesCount)> {
-            let named =
-                |(key, text): ((u64, u64), &str)| (text.to_owned(), SeriesCount::of_key(key, rank));
+        let list = |top: TopTexts<'_>| -> Vec<(String, SeriesCount)> {
+            let named = |(key, text)| (owned(text), SeriesCount::of_key(key, rank));
             top.into_sorted().map(named).collect()
         };
         Explored {
@@ -209,19 +213,19 @@ impl<'a> Tally<'a> {
             labels_by_values: self
                 .labels_by(|label| if growth { label.values_new } else { label.values }),
             labels_by_series: self.labels_by(|label| label.count.key(rank).0),
-            metrics: owned(self.metrics),
+            metrics: list(self.metrics),
             pairs: self
                 .pairs
                 .into_sorted()
                 .map(|(key, (name, value))| {
-                    (name.to_owned(), value.to_owned(), SeriesCount::of_key(key, rank))
+                    (owned(name), owned(value), SeriesCount::of_key(key, rank))
                 })
                 .collect(),
             values: wanted
                 .values_of
                 .iter()
                 .zip(self.values)
-                .map(|(name, (_, values))| (name.clone(), owned(values)))
+                .map(|(name, (_, values))| (name.clone(), list(values)))
                 .collect(),
         }
     }
@@ -269,8 +273,9 @@ impl MemIndex {
         wanted: &Exploration<'_>,
         charge: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Explored> {
+        // To read a row takes about as long as to intersect two postings.
         let postings = (self.entities.len() + self.shapes.len() + self.symbols.len()) as u64;
-        let rows_max = ROWS_MAX.min(postings / POSTINGS_PER_ROW);
+        let rows_max = ROWS_MAX.min(postings);
         let few = wanted.within.filter(|within| within.len() <= rows_max);
         self.explore_by(wanted, few, charge)
     }
