@@ -401,27 +401,31 @@ fn open_wal(
     head: &Head,
     progress: &mut dyn FnMut(Progress, u64),
 ) -> Result<(Wal, u64)> {
-    let replayer = std::cell::RefCell::new(Replayer::new(head));
     let wal_options = WalOptions {
         sync: options.wal_sync,
         segment_bytes: options.wal_segment_bytes,
         ..WalOptions::default()
     };
-    let mut visit = |kind: crate::wal::RecordKind, payload: &[u8]| {
-        if let Err(cause) = replayer.borrow_mut().apply(kind.0, payload) {
-            tracing::error!(%cause, kind = kind.0, "a log record does not decode; its rest is left out");
-        }
-        Ok(())
-    };
-    let mut told = |p: Progress| progress(p, replayer.borrow().samples());
-    let (wal, recovery) = Wal::open(Arc::clone(disk), dir, wal_options, &mut visit, &mut told)?;
+    let (opened, orphans) = std::thread::scope(|scope| {
+        let replayer = std::cell::RefCell::new(Replayer::in_parallel(head, scope));
+        let mut visit = |kind: crate::wal::RecordKind, payload: &[u8]| {
+            if let Err(cause) = replayer.borrow_mut().apply(kind.0, payload) {
+                tracing::error!(%cause, kind = kind.0, "a log record does not decode; its rest is left out");
+            }
+            Ok(())
+        };
+        let mut told = |p: Progress| progress(p, replayer.borrow().samples());
+        let opened = Wal::open(Arc::clone(disk), dir, wal_options, &mut visit, &mut told);
+        replayer.borrow_mut().finish();
+        (opened, replayer.borrow().orphans())
+    });
+    let (wal, recovery) = opened?;
     for damage in &recovery.damage {
         tracing::error!(at = %damage.at, lost = ?damage.lost, copy = ?damage.copy, "the log is damaged");
     }
     if let Some(torn) = &recovery.torn {
         tracing::info!(at = %torn, "the log's tail was never acknowledged and is left out");
     }
-    let orphans = replayer.borrow().orphans();
     if orphans > 0 {
         tracing::error!(
             entries = orphans,
