@@ -30,13 +30,16 @@ impl Head {
     /// sample of theirs any more. Answers how many went.
     pub(crate) fn evict_idle(&self, pressed: bool) -> u64 {
         let idle_min = if pressed { IDLE_FLUSHES_MAX_PRESSED } else { IDLE_FLUSHES_MAX };
+        // What a batch found before this may have been flushed away twice by now: it is bound no more. What one
+        // finds from now on is touched, and so not idle any more.
+        self.keys.write().begin_epoch();
         let idle = self.idle_places(idle_min);
         if idle.is_empty() {
             return 0;
         }
-        let bindings = self.keys.read().of_places(&idle);
-        let mut rest = bindings.as_slice();
-        let places: Vec<u32> = idle.iter().collect();
+        let bound = self.keys.read().of_places(&idle);
+        // From the last to the first: places that are given again one after the other ascend.
+        let places: Vec<u32> = idle.iter().rev().collect();
         let (mut n_gone, mut n_missed) = (0, 0);
         for turn in places.chunks(SERIES_PER_TURN) {
             // Batches wait while somebody waits for the bindings: for these a turn waits last.
@@ -51,14 +54,12 @@ impl Head {
             bindings.begin_epoch();
             let mut registry = self.registry.write();
             for place in turn.iter().map(|place| Place(*place)) {
-                let from = rest.partition_point(|(other, _)| other.0 < place.0);
-                let behind = rest.partition_point(|(other, _)| other.0 <= place.0);
-                let (mine, others) = (rest.get(from..behind), rest.get(behind..));
+                let from = bound.partition_point(|(other, _)| other.0 < place.0);
+                let behind = bound.partition_point(|(other, _)| other.0 <= place.0);
                 if self.evict(&mut registry, place, idle_min) {
                     n_gone += 1;
-                    unbind(&mut bindings, mine.unwrap_or_default());
+                    unbind(&mut bindings, bound.get(from..behind).unwrap_or_default());
                 }
-                rest = others.unwrap_or_default();
             }
         }
         n_gone
