@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use nines_fuzz::Source;
-use nines_storage::chunk::{EntryKind, Page, PageBuilder, PageScratch, WINDOW_SLOTS_MAX};
+use nines_storage::chunk::{
+    Compressor, EntryKind, InflatedPages, Page, PageBuilder, PageScratch, WINDOW_SLOTS_MAX,
+};
 use nines_storage::codec::Malformed;
 use nines_storage::model::TimeRange;
 
@@ -86,8 +88,13 @@ fn round_trip(mut all: Vec<(u32, Samples)>) {
         assert!(bytes.is_empty());
         return;
     }
-    let page = Page::open(&bytes, true).expect("what was written opens");
-    assert_eq!(read(&page).expect("and reads"), all);
+    let mut compressed = bytes.clone();
+    Compressor::default().compress(&mut compressed);
+    for bytes in [bytes, compressed] {
+        let mut inflated = InflatedPages::default();
+        let page = Page::open(&bytes, true, None, &mut inflated).expect("what was written opens");
+        assert_eq!(read(&page).expect("and reads"), all);
+    }
 }
 
 fn made_of(mut source: Source<'_>) -> Vec<(u32, Samples)> {
@@ -156,9 +163,13 @@ fuzz_target!(|data: &[u8]| {
         write(&[(3, floats.clone()), (4, floats), (9, histograms)])
     };
     if how & 2 != 0 {
+        if how & 4 != 0 {
+            Compressor::default().compress(&mut page);
+        }
         nines_fuzz::overwrite(&mut page, &mut Source(rest), 16);
     }
-    let Ok(page) = Page::open(&page, false) else { return };
+    let mut inflated = InflatedPages::default();
+    let Ok(page) = Page::open(&page, false, Some(1), &mut inflated) else { return };
     let Ok(all) = read(&page) else { return };
     let ordered = all.is_sorted_by(|a, b| a.0 < b.0);
     if ordered && page.entries().count() == all.len() {

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nines_storage::chunk::{Page, PageBuilder, PageScratch};
+use nines_storage::chunk::{InflatedPages, Page, PageBuilder, PageScratch};
 use nines_storage::model::TimeRange;
 
 const N_SERIES: u32 = 64;
@@ -34,7 +34,8 @@ fn measure(name: &str, value: impl Fn(u32, usize) -> f64) {
         }
         builder.finish(&mut bytes);
     });
-    let page = Page::open(&bytes, true).unwrap().with_id(1);
+    let mut inflated = InflatedPages::default();
+    let page = Page::open(&bytes, true, Some(1), &mut inflated).unwrap();
     let mut scratch = PageScratch::default();
     let (mut at, mut values, mut starts) = (Vec::new(), Vec::new(), Vec::new());
     let decode_ns = best(|| {

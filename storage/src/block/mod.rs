@@ -20,7 +20,9 @@ mod writer;
 pub use load::{Loaded, Quarantined, load_blocks, remove_block};
 pub use meta::{BLOCK_META_VERSION, BlockId, BlockMeta};
 pub use reader::{Block, Damage, ReadScratch};
-pub use sealing::{CHUNKS_FOOTER_BYTES, CHUNKS_HEADER_BYTES, CHUNKS_MAGIC, CHUNKS_VERSION};
+pub use sealing::{
+    CHUNKS_FOOTER_BYTES, CHUNKS_HEADER_BYTES, CHUNKS_MAGIC, CHUNKS_VERSION, CHUNKS_VERSION_MIN,
+};
 pub use tombstones::{TOMBSTONES_MAGIC, TOMBSTONES_VERSION, Tombstones};
 pub use writer::Writer;
 

@@ -13,7 +13,7 @@ use super::meta::BlockMeta;
 use super::sealing::check_chunks;
 use super::tombstones::Tombstones;
 use super::{CHUNKS_FILE, INDEX_FILE, META_FILE};
-use crate::chunk::{Page, PageScratch};
+use crate::chunk::{InflatedPages, Page, PageScratch};
 use crate::codec::{Malformed, Reader};
 use crate::disk::{Bytes, Disk};
 use crate::error::{Corruption, Result};
@@ -24,6 +24,7 @@ use crate::model::{Histogram, Labels, Matcher, SeriesData, SeriesOrd, TimeRange}
 #[derive(Debug, Default)]
 pub struct ReadScratch {
     page: PageScratch,
+    inflated: InflatedPages,
 }
 
 /// A span of time of which a read lacks samples, and why.
@@ -293,7 +294,7 @@ impl Block {
         out: &mut SeriesData,
     ) -> std::result::Result<(), Corruption> {
         let malformed = |cause| Corruption::malformed(&self.chunks_path, place.offset, cause);
-        let page = self.open_page(number, place)?;
+        let page = self.open_page(number, place, &mut scratch.inflated)?;
         let SeriesData { ts, values, start_ts, histograms } = out;
         page.read_floats(ord.0, range, &mut scratch.page, ts, values, start_ts)
             .map_err(malformed)?;
@@ -306,8 +307,13 @@ impl Block {
         Ok(())
     }
 
-    /// The page, its checksum verified now or earlier.
-    fn open_page(&self, number: u32, place: PageRef) -> std::result::Result<Page<'_>, Corruption> {
+    /// The page, its checksum verified now or earlier, inflated if it is compressed.
+    fn open_page<'a>(
+        &'a self,
+        number: u32,
+        place: PageRef,
+        inflated: &'a mut InflatedPages,
+    ) -> std::result::Result<Page<'a>, Corruption> {
         let bytes = usize::try_from(place.offset)
             .ok()
             .and_then(|begin| self.chunks.get(begin..begin.checked_add(place.len as usize)?))
@@ -317,20 +323,22 @@ impl Block {
         let word = self.verified.get(number as usize / 64);
         let bit = 1u64 << (number % 64);
         let seen = word.is_some_and(|word| word.load(Ordering::Acquire) & bit != 0);
-        let page = Page::open(bytes, !seen)
+        let id = self.serial << 32 | u64::from(number);
+        let page = Page::open(bytes, !seen, Some(id), inflated)
             .map_err(|cause| Corruption::malformed(&self.chunks_path, place.offset, cause))?;
         if !seen && let Some(word) = word {
             word.fetch_or(bit, Ordering::Release);
         }
-        Ok(page.with_id(self.serial << 32 | u64::from(number)))
+        Ok(page)
     }
 
-    /// Reads every checksum of index and pages.
+    /// Reads every checksum of index and pages, and inflates what is compressed.
     pub fn verify(&self) -> Result<()> {
+        let mut inflated = InflatedPages::default();
         self.index.verify()?;
         for entity in 0..self.index.n_entities() {
             for (number, page) in self.index.pages_of_entity(EntityId(entity))? {
-                self.open_page(number, page)?;
+                self.open_page(number, page, &mut inflated)?;
             }
         }
         Ok(())

@@ -8,8 +8,10 @@ use crate::error::{Corruption, Error, Result};
 
 /// First bytes of a chunks file, and its last.
 pub const CHUNKS_MAGIC: &[u8; 8] = b"NINESCHK";
-/// Version of the layout.
-pub const CHUNKS_VERSION: u32 = 1;
+/// Version of the layout: its pages may be compressed.
+pub const CHUNKS_VERSION: u32 = 2;
+/// The oldest version that is read; none of its pages are compressed.
+pub const CHUNKS_VERSION_MIN: u32 = 1;
 /// Magic, version, four zero bytes.
 pub const CHUNKS_HEADER_BYTES: usize = 16;
 /// Offset of the footer, number of pages, checksum of header and these, magic.
@@ -59,17 +61,17 @@ impl SealingFile {
     }
 }
 
-pub(super) fn chunks_header() -> Vec<u8> {
+pub(super) fn chunks_header(version: u32) -> Vec<u8> {
     let mut header = CHUNKS_MAGIC.to_vec();
-    header.extend_from_slice(&CHUNKS_VERSION.to_le_bytes());
+    header.extend_from_slice(&version.to_le_bytes());
     header.resize(CHUNKS_HEADER_BYTES, 0);
     header
 }
 
-pub(super) fn chunks_footer(offset: u64, n_pages: u64) -> Vec<u8> {
+pub(super) fn chunks_footer(version: u32, offset: u64, n_pages: u64) -> Vec<u8> {
     let mut footer = offset.to_le_bytes().to_vec();
     footer.extend_from_slice(&n_pages.to_le_bytes());
-    let mut covered = chunks_header();
+    let mut covered = chunks_header(version);
     covered.extend_from_slice(&footer);
     footer.extend_from_slice(&crc32(&covered).to_le_bytes());
     footer.extend_from_slice(CHUNKS_MAGIC);
@@ -91,12 +93,11 @@ pub(super) fn check_chunks(bytes: &[u8], n_pages: u64, path: &Path) -> Result<()
     if magic != CHUNKS_MAGIC {
         return Err(bad(0, "chunks magic"));
     }
-    if version != CHUNKS_VERSION {
+    if !(CHUNKS_VERSION_MIN..=CHUNKS_VERSION).contains(&version) {
         return Err(bad(CHUNKS_MAGIC.len(), "chunks version is not known"));
     }
-    let header_is_right = bytes.starts_with(&chunks_header());
-    if !header_is_right || bytes.get(footer_at..) != Some(&chunks_footer(footer_at as u64, n_pages))
-    {
+    let footer = chunks_footer(version, footer_at as u64, n_pages);
+    if !bytes.starts_with(&chunks_header(version)) || bytes.get(footer_at..) != Some(&footer) {
         return Err(bad(footer_at, "chunks footer"));
     }
     Ok(())

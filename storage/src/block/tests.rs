@@ -300,6 +300,39 @@ fn a_target_larger_than_the_buffer_is_written_in_runs() {
 }
 
 #[test]
+fn a_block_of_the_version_before_compression_opens() {
+    let (_sim, disk, dir) = simulated();
+    let all = realistic(4, 2, 30, 300);
+    let writer = Writer::new(Arc::clone(&disk), &dir, BlockId(1), 0, vec![], &targets()).unwrap();
+    let plain = fill(writer, &all).unwrap();
+    let packed = write(&disk, &dir, 2, &[], &all).unwrap();
+    assert!(packed.chunks_bytes < plain.chunks_bytes, "{packed:?} {plain:?}");
+    let chunks = dir.join(BlockId(1).to_string()).join(CHUNKS_FILE);
+    let mut bytes = disk.read(&chunks).unwrap().to_vec();
+    let footer_at = bytes.len() - CHUNKS_FOOTER_BYTES;
+    let n_pages = u64::from_le_bytes(bytes[footer_at + 8..footer_at + 16].try_into().unwrap());
+    for version in [CHUNKS_VERSION_MIN, CHUNKS_VERSION + 1] {
+        bytes[..CHUNKS_HEADER_BYTES].copy_from_slice(&sealing::chunks_header(version));
+        let footer = sealing::chunks_footer(version, footer_at as u64, n_pages);
+        bytes[footer_at..].copy_from_slice(&footer);
+        let file = disk.create(&dir.join("new")).unwrap();
+        file.write_at(0, &bytes).unwrap();
+        file.sync_all().unwrap();
+        disk.rename(&dir.join("new"), &chunks).unwrap();
+        match Block::open(Arc::clone(&disk), &dir.join(BlockId(1).to_string())) {
+            Ok(block) => {
+                assert_eq!(version, 1);
+                check_all(&block, &all, TimeRange::ALL);
+            }
+            Err(error) => {
+                assert_eq!(version, 3);
+                assert!(error.to_string().contains("chunks version is not known"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_writer_refuses_a_broken_order() {
     let (sim, disk, dir) = simulated();
     let all = realistic(3, 2, 3, 10);
@@ -571,6 +604,7 @@ fn the_format_document_says_what_the_code_does() {
         ("BLOCK_META_VERSION", BLOCK_META_VERSION.to_string()),
         ("CHUNKS_MAGIC", text(CHUNKS_MAGIC)),
         ("CHUNKS_VERSION", CHUNKS_VERSION.to_string()),
+        ("CHUNKS_VERSION_MIN", CHUNKS_VERSION_MIN.to_string()),
         ("CHUNKS_HEADER_BYTES", CHUNKS_HEADER_BYTES.to_string()),
         ("CHUNKS_FOOTER_BYTES", CHUNKS_FOOTER_BYTES.to_string()),
         ("INDEX_MAGIC", text(INDEX_MAGIC)),

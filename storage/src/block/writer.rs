@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::meta::{BLOCK_META_VERSION, BlockId, BlockMeta};
-use super::sealing::{SealingFile, chunks_footer, chunks_header};
+use super::sealing::{CHUNKS_VERSION, SealingFile, chunks_footer, chunks_header};
 use super::{CHUNKS_FILE, INDEX_FILE, META_FILE, UNFINISHED};
-use crate::chunk::{PAGE_BYTES_TARGET, PageBuilder, WINDOW_SLOTS_MAX};
+use crate::chunk::{Compressor, PAGE_BYTES_TARGET, PageBuilder, WINDOW_SLOTS_MAX};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::index::{MemIndex, PageRef, compare_in_entity, entity_labels, write_index};
@@ -42,6 +42,8 @@ pub struct Writer {
     pending_bytes: usize,
     builder: PageBuilder,
     page: Vec<u8>,
+    /// A block from the head is merged soon: its pages are written as they are.
+    compressor: Option<Compressor>,
     group_bytes_max: usize,
     renamed: bool,
 }
@@ -64,7 +66,7 @@ impl Writer {
         }
         disk.create_dir_all(&unfinished)?;
         let mut chunks = SealingFile::create(disk.as_ref(), &unfinished.join(CHUNKS_FILE))?;
-        chunks.write(&chunks_header())?;
+        chunks.write(&chunks_header(CHUNKS_VERSION))?;
         Ok(Self {
             disk,
             blocks_dir: blocks_dir.to_owned(),
@@ -92,6 +94,7 @@ impl Writer {
             pending_bytes: 0,
             builder: PageBuilder::new(0),
             page: Vec::new(),
+            compressor: (level > 0).then(Compressor::default),
             group_bytes_max: GROUP_BYTES_MAX,
             renamed: false,
         })
@@ -254,12 +257,15 @@ impl Writer {
         }
         self.page.clear();
         let info = self.builder.finish(&mut self.page);
+        if let Some(compressor) = &mut self.compressor {
+            compressor.compress(&mut self.page);
+        }
         let Some(chunks) = &mut self.chunks else { return Ok(()) };
         self.pages.push(PageRef {
             min_ts: info.min_ts,
             max_ts: info.max_ts,
             offset: chunks.len(),
-            len: info.len,
+            len: u32::try_from(self.page.len()).unwrap_or(info.len),
             first_ord: info.first_ord,
             last_ord: info.last_ord,
         });
@@ -274,7 +280,7 @@ impl Writer {
         self.flush_group()?;
         let n_pages = self.pages.len() as u64;
         if let Some(mut chunks) = self.chunks.take() {
-            let footer = chunks_footer(chunks.len(), n_pages);
+            let footer = chunks_footer(CHUNKS_VERSION, chunks.len(), n_pages);
             chunks.write(&footer)?;
             self.meta.chunks_bytes = chunks.seal()?;
         }

@@ -3,8 +3,16 @@
 /// First byte of a page: `9` for a page, `1` for the version of its layout.
 pub(super) const MAGIC_VERSION: u8 = 0x91;
 
-/// Second byte: columns and payload as they are. 1 (lz4) and 2 (zstd) are reserved.
+/// Second byte: columns and payload as they are.
 pub(super) const COMPRESSION_NONE: u8 = 0;
+/// The whole page as one block of lz4.
+pub(super) const COMPRESSION_LZ4: u8 = 1;
+/// The whole page as one frame of zstd.
+pub(super) const COMPRESSION_ZSTD: u8 = 2;
+/// Longer pages are not compressed, and nothing is inflated to more.
+pub(super) const INFLATED_PAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the checksum at the end.
+pub(super) const CHECKSUM_LEN: usize = 4;
 
 /// Third byte, bits 0 and 1: the ordinals of the entries follow without a gap and are not written.
 pub(super) const ORDS_DENSE: u8 = 0;

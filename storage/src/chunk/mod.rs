@@ -9,11 +9,13 @@
 //!
 //! Invariants: a column is strictly ascending and has at most [`WINDOW_SLOTS_MAX`] slots; the entries of a page
 //! ascend by ordinal, a series has at most one float and one histogram entry; decoders never panic on any
-//! bytes and never reserve memory on the word of a length field (at most a window's slots per buffer).
+//! bytes and never reserve memory on the word of a length field (at most a window's slots per buffer, and
+//! `INFLATED_PAGE_BYTES_MAX` for a compressed page).
 
 mod bits;
 mod builder;
 mod columns;
+mod compression;
 mod ints;
 mod layout;
 mod page;
@@ -24,6 +26,7 @@ mod timestamps;
 mod values;
 
 pub use builder::PageBuilder;
+pub use compression::{Compressor, InflatedPages};
 pub use page::{HistogramSink, Page, PageScratch};
 
 /// Samples of one series, and slots of one timestamp column, that a page holds at most.

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::compression::{Deflated, InflatedPages};
 use super::layout::{
-    COLUMN_0, COMPRESSION_NONE, ENTRY_HEAD, HEAD, HISTOGRAMS, MAGIC_VERSION, OFFSETS_WIDE, ORDS,
-    ORDS_DENSE, PRESENCE_SHIFT, START_TIMESTAMPS, ord_width,
+    CHECKSUM_LEN, COLUMN_0, COMPRESSION_NONE, ENTRY_HEAD, HEAD, HISTOGRAMS, MAGIC_VERSION,
+    OFFSETS_WIDE, ORDS, ORDS_DENSE, PRESENCE_SHIFT, START_TIMESTAMPS, ord_width,
 };
 use super::presence::{Presence, PresenceKind};
 use super::values::ValueDecoder;
@@ -15,14 +16,12 @@ use crate::model::TimeRange;
 /// Takes the blob of a native histogram and its timestamp in milliseconds.
 pub type HistogramSink<'s> = dyn FnMut(i64, &[u8]) -> Result<(), Malformed> + 's;
 
-/// Bytes of the checksum at the end.
-const CHECKSUM_LEN: usize = 4;
 /// Main columns that a [`PageScratch`] keeps: about 4 KiB each, and a year of a target in days' windows.
 const COLUMNS_KEPT: usize = 1024;
 /// A series has one entry of each kind at most.
 const ENTRIES_PER_SERIES_MAX: usize = 2;
 
-/// A page in its encoded form. Opening allocates nothing.
+/// A page in its encoded form. Opening allocates nothing but what a compressed page is inflated to.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
     bytes: &'a [u8],
@@ -93,18 +92,37 @@ struct EntryHead {
 }
 
 impl<'a> Page<'a> {
-    /// Checks the frame, and the checksum over everything when `verify`. `bytes` is exactly one page.
-    pub fn open(bytes: &'a [u8], verify: bool) -> Result<Self, Malformed> {
+    /// Checks the frame, and the checksum over everything when `verify`. `bytes` is exactly one page; a
+    /// compressed one is inflated into `inflated` unless it is still there.
+    ///
+    /// `id` names the page for [`PageScratch`] and [`InflatedPages`]: equal ids must mean equal bytes for as long
+    /// as one of these lives. A page without an id is read without keeping anything of it.
+    pub fn open(
+        bytes: &'a [u8],
+        verify: bool,
+        id: Option<u64>,
+        inflated: &'a mut InflatedPages,
+    ) -> Result<Self, Malformed> {
         let at = bytes.len().saturating_sub(CHECKSUM_LEN);
         let covered = bytes.get(..at).unwrap_or_default();
         let stored = Reader::new(bytes.get(at..).unwrap_or_default()).u32("page checksum")?;
         if verify && crc32(covered) != stored {
             return Err(Malformed { what: "page checksum", at });
         }
-        Self::open_frame(bytes, Reader::new(covered))
+        let len = u32::try_from(bytes.len()).map_err(|_| Malformed { what: "page length", at })?;
+        let frame = match Deflated::read(covered)? {
+            None => covered,
+            Some(deflated) => inflated.get(id, &deflated)?,
+        };
+        let mut page = Self::open_frame(frame)?;
+        page.id = id;
+        page.info.len = len;
+        Ok(page)
     }
 
-    fn open_frame(bytes: &'a [u8], mut reader: Reader<'a>) -> Result<Self, Malformed> {
+    /// `bytes` is a page that is not compressed, or was inflated, without its checksum.
+    fn open_frame(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
         let frame = reader.take(3, "page header")?;
         let &[MAGIC_VERSION, compression, layout] = frame else {
             return Err(Malformed { what: "page magic or version", at: 0 });
@@ -151,12 +169,11 @@ impl<'a> Page<'a> {
         if !reader.is_empty() {
             return Err(Malformed { what: "bytes behind the payload", at: reader.position() });
         }
-        let len = u32::try_from(bytes.len()).map_err(|_| refused("page length"))?;
         Ok(Self {
             bytes,
             id: None,
             group,
-            info: PageInfo { first_ord, last_ord, min_ts, max_ts, n_samples, len },
+            info: PageInfo { first_ord, last_ord, min_ts, max_ts, n_samples, len: 0 },
             ords,
             dense,
             entries,
@@ -171,13 +188,6 @@ impl<'a> Page<'a> {
                 section: (payload_at, payload_at + payload_len),
             },
         })
-    }
-
-    /// Names the page for [`PageScratch`]: equal ids must mean equal bytes for as long as one scratch lives.
-    /// A page without an id is read without keeping decoded columns.
-    #[must_use]
-    pub fn with_id(self, id: u64) -> Self {
-        Self { id: Some(id), ..self }
     }
 
     /// The target group.
@@ -381,6 +391,12 @@ pub struct PageScratch {
     decoder: ValueDecoder,
 }
 
+/// The place of the page `id` among `n`. Pages with neighbouring numbers do not meet; nor do, mostly, those with
+/// the same number in several blocks, which hold the same target.
+pub(super) const fn place_of(id: u64, n: usize) -> usize {
+    ((id & 0xffff_ffff).wrapping_add((id >> 32).wrapping_mul(389)) % n as u64) as usize
+}
+
 /// Decoded columns: the main column of each of the pages read last, and one other.
 ///
 /// The pages of a target have neighbouring numbers, so that reading its series one after the other over all of
@@ -403,7 +419,7 @@ impl DecodedColumns {
     fn column(&mut self, page: &Page<'_>, number: u32) -> Result<&[i64], Malformed> {
         let of = page.id.map(|id| (id, number));
         let at = match of {
-            Some((id, 0)) => (id % COLUMNS_KEPT as u64) as usize,
+            Some((id, 0)) => place_of(id, COLUMNS_KEPT),
             _ => COLUMNS_KEPT,
         };
         if at < COLUMNS_KEPT && self.main.len() <= at {

@@ -78,8 +78,18 @@ fn read(
 }
 
 fn check(series: &[Series]) -> Vec<u8> {
-    let (bytes, info) = build(77, series);
-    let page = Page::open(&bytes, true).unwrap().with_id(3);
+    let (bytes, mut info) = build(77, series);
+    check_page(&bytes, info, series);
+    let mut compressed = bytes.clone();
+    Compressor::default().compress(&mut compressed);
+    info.len = compressed.len() as u32;
+    check_page(&compressed, info, series);
+    bytes
+}
+
+fn check_page(bytes: &[u8], info: PageInfo, series: &[Series]) {
+    let (mut inflated, mut loose) = (InflatedPages::default(), InflatedPages::default());
+    let page = Page::open(bytes, true, Some(3), &mut inflated).unwrap();
     assert_eq!(page.info(), info);
     assert_eq!(page.group(), 77);
     let all_ts = || {
@@ -102,8 +112,8 @@ fn check(series: &[Series]) -> Vec<u8> {
             let back = read(&page, one.ord, range, &mut scratch).unwrap();
             assert_eq!(back, one.inside(range), "{range:?}");
         }
-        let alone =
-            read(&Page::open(&bytes, false).unwrap(), one.ord, TimeRange::ALL, &mut scratch);
+        let page = Page::open(bytes, false, None, &mut loose).unwrap();
+        let alone = read(&page, one.ord, TimeRange::ALL, &mut scratch);
         assert_eq!(alone.unwrap(), one.inside(TimeRange::ALL));
     }
     let entries: Vec<(u32, EntryKind)> = page.entries().map(Result::unwrap).collect();
@@ -117,7 +127,10 @@ fn check(series: &[Series]) -> Vec<u8> {
         })
         .collect();
     assert_eq!(entries, expected);
-    bytes
+}
+
+fn can_open(bytes: &[u8], verify: bool) -> bool {
+    Page::open(bytes, verify, None, &mut InflatedPages::default()).is_ok()
 }
 
 fn grid(n: i64) -> Vec<i64> {
@@ -247,7 +260,8 @@ fn a_builder_is_reusable() {
 #[test]
 fn absent_series_have_nothing() {
     let (bytes, _) = build(1, &mixed());
-    let page = Page::open(&bytes, true).unwrap();
+    let mut inflated = InflatedPages::default();
+    let page = Page::open(&bytes, true, None, &mut inflated).unwrap();
     for ord in [0, 9, 40, 47, 999_999, 1_000_001, u32::MAX] {
         assert!(!page.contains(ord));
         let back = read(&page, ord, TimeRange::ALL, &mut PageScratch::default()).unwrap();
@@ -268,7 +282,8 @@ fn start_timestamps_stay_parallel_over_pages() {
     for (page, expected) in
         pages.iter().zip([&[][..], &[0, 0, 0, 0, 7, 8], &[0, 0, 0, 0, 7, 8, 0, 0, 0]])
     {
-        let page = Page::open(page, true).unwrap();
+        let mut inflated = InflatedPages::default();
+        let page = Page::open(page, true, None, &mut inflated).unwrap();
         page.read_floats(5, TimeRange::ALL, &mut scratch, &mut ts, &mut values, &mut start_ts)
             .unwrap();
         assert_eq!(start_ts, expected);
@@ -282,7 +297,8 @@ fn one_scratch_serves_pages_in_turn() {
     let (one, two) = (build(0, &[at(0)]).0, build(0, &[at(50)]).0);
     let mut scratch = PageScratch::default();
     for (bytes, id, from) in [(&one, 1, 0), (&two, 2, 50), (&one, 1, 0)] {
-        let page = Page::open(bytes, true).unwrap().with_id(id);
+        let mut inflated = InflatedPages::default();
+        let page = Page::open(bytes, true, Some(id), &mut inflated).unwrap();
         let back = read(&page, 5, TimeRange::ALL, &mut scratch).unwrap();
         assert_eq!(back.ts, [from, from + 1]);
     }
@@ -291,14 +307,19 @@ fn one_scratch_serves_pages_in_turn() {
 #[test]
 fn other_versions_and_compressions_are_refused() {
     let (bytes, _) = build(1, &mixed());
-    for (at, to) in [(0, 0x92), (1, 1), (1, 2), (2, 3), (2, 8)] {
+    for (at, to) in [(0, 0x92), (1, 1), (1, 2), (1, 3), (2, 3), (2, 8)] {
         let mut bytes = bytes.clone();
         bytes[at] = to;
-        assert!(Page::open(&bytes, false).is_err(), "byte {at} = {to}");
+        assert!(!can_open(&bytes, false), "byte {at} = {to}");
     }
-    for len in 0..bytes.len() {
-        assert!(Page::open(&bytes[..len], true).is_err());
-        assert!(Page::open(&bytes[..len], false).is_err());
+    let mut compressed = bytes.clone();
+    Compressor::default().compress(&mut compressed);
+    assert!(compressed.len() < bytes.len());
+    for bytes in [bytes, compressed] {
+        for len in 0..bytes.len() {
+            assert!(!can_open(&bytes[..len], true), "{len}");
+            assert!(!can_open(&bytes[..len], false), "{len}");
+        }
     }
 }
 
@@ -312,9 +333,9 @@ fn descending_ordinals_are_a_mistake_of_the_caller() {
 
 /// Reads everything that a damaged page claims to have.
 fn read_all(bytes: &[u8]) {
-    let Ok(page) = Page::open(bytes, false) else { return };
+    let mut inflated = InflatedPages::default();
+    let Ok(page) = Page::open(bytes, false, Some(1), &mut inflated) else { return };
     let mut scratch = PageScratch::default();
-    let page = page.with_id(1);
     for entry in page.entries().flatten() {
         for range in [TimeRange::ALL, TimeRange::new(1_700_000_100_000, 1_700_000_900_000)] {
             if let Ok(back) = read(&page, entry.0, range, &mut scratch) {
@@ -377,12 +398,15 @@ proptest! {
         damage in proptest::collection::vec((any::<proptest::sample::Index>(), 1u8..=255), 1..6),
     ) {
         let (whole, _) = build(1, &series);
+        let mut compressed = whole.clone();
+        Compressor::default().compress(&mut compressed);
         for (at, flip) in damage {
+            let whole = if flip % 4 < 2 { &whole } else { &compressed };
             let mut bytes = whole.clone();
             // The frame is the most delicate part: half of the damage goes there.
             let len = if flip % 2 == 0 { whole.len().min(48) } else { whole.len() };
             bytes[at.index(len)] ^= flip;
-            prop_assert!(Page::open(&bytes, true).is_err());
+            prop_assert!(!can_open(&bytes, true));
             read_all(&bytes);
         }
     }
@@ -390,8 +414,10 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         read_all(&bytes);
-        let mut framed = vec![0x91, 0];
-        framed.extend(bytes.iter().map(|byte| byte & 0x1f));
-        read_all(&framed);
+        for (compression, mask) in [(0, 0x1f), (1, 0xff), (2, 0xff)] {
+            let mut framed = vec![0x91, compression];
+            framed.extend(bytes.iter().map(|byte| byte & mask));
+            read_all(&framed);
+        }
     }
 }
