@@ -1,4 +1,4 @@
-//! The loop that keeps the store in order: flush, compaction, retention.
+//! The loops that keep the store in order: flush and retention in one thread, merging in another.
 
 mod memory;
 
@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nines_storage::{DbStats, Store};
+use nines_storage::{DbStats, Error, Store};
 
 use crate::clock::now_ms;
 use crate::http::App;
@@ -18,34 +18,51 @@ pub use memory::MemoryWatch;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A running scheduler; it stops when this is dropped.
-#[derive(Debug)]
 pub struct Scheduler {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    stop: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    store: Arc<Store>,
 }
 
 impl Scheduler {
-    /// Starts the thread.
+    /// Starts the threads: merging may take long, and flushes must not wait for it.
     pub fn start(app: Arc<App>, store: Arc<Store>) -> std::io::Result<Self> {
-        let (stop, stopped) = channel();
-        let thread =
-            std::thread::Builder::new().name("nines-maintain".to_owned()).spawn(move || {
-                let mut failing = false;
-                while matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
-                    failing = maintain(&app, &store, failing);
-                }
-            })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let mut scheduler =
+            Self { stop: Vec::new(), threads: Vec::new(), store: Arc::clone(&store) };
+        let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
+        scheduler
+            .repeat("nines-maintain", move |failing| maintain(&own_app, &own_store, failing))?;
+        scheduler.repeat("nines-merge", move |failing| merge(&app, &store, failing))?;
+        Ok(scheduler)
     }
 
-    /// Stops and waits for the round that is running.
+    /// Runs `round` in a thread of its own until it stops. It is told whether it failed the last time.
+    fn repeat(
+        &mut self,
+        name: &str,
+        mut round: impl FnMut(bool) -> bool + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut failing = false;
+            while matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
+                failing = round(failing);
+            }
+        })?;
+        self.stop.push(stop);
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Stops and waits for the rounds that are running; a merge is broken off.
     pub fn stop(mut self) {
         self.join();
     }
 
     fn join(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        self.stop.clear();
+        self.store.stop_merging();
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -57,25 +74,20 @@ impl Drop for Scheduler {
     }
 }
 
-/// One round; says whether it failed. A failure that lasts is logged once.
+/// A round of flushes and retention; says whether it failed.
 fn maintain(app: &App, store: &Store, was_failing: bool) -> bool {
-    let before = totals(store);
-    let begun = Instant::now();
+    let (before, begun) = (totals(store), Instant::now());
     let result = store.maintain(now_ms());
     let after = totals(store);
-    let (flushes, compactions) = (
-        after.flushes - before.flushes.min(after.flushes),
-        after.compactions - before.compactions.min(after.compactions),
-    );
-    if flushes + compactions > 0 {
+    let flushes = after.flushes.saturating_sub(before.flushes);
+    if flushes > 0 {
         tracing::info!(
             flushes,
-            compactions,
             blocks = after.blocks,
             block_bytes = after.block_bytes,
             wal_bytes = after.wal.bytes,
             seconds = format_args!("{:.3}", begun.elapsed().as_secs_f64()),
-            "head flushed, blocks compacted"
+            "head flushed"
         );
     }
     let lost = after.duplicate_samples_dropped.saturating_sub(before.duplicate_samples_dropped);
@@ -85,10 +97,33 @@ fn maintain(app: &App, store: &Store, was_failing: bool) -> bool {
             "dropped samples whose timestamp an earlier accepted sample has with another value"
         );
     }
+    judge(app, "maintenance", result, was_failing)
+}
+
+/// A round of merges; says whether it failed.
+fn merge(app: &App, store: &Store, was_failing: bool) -> bool {
+    let (before, begun) = (totals(store), Instant::now());
+    let result = store.merge(now_ms());
+    let after = totals(store);
+    let compactions = after.compactions.saturating_sub(before.compactions);
+    if compactions > 0 {
+        tracing::info!(
+            compactions,
+            blocks = after.blocks,
+            block_bytes = after.block_bytes,
+            seconds = format_args!("{:.3}", begun.elapsed().as_secs_f64()),
+            "blocks compacted"
+        );
+    }
+    judge(app, "merging", result, was_failing)
+}
+
+/// Whether a round failed. A failure that lasts is logged once; a merge that is broken off is none.
+fn judge(app: &App, what: &str, result: Result<(), Error>, was_failing: bool) -> bool {
     match result {
-        Ok(()) => {
+        Ok(()) | Err(Error::Canceled) => {
             if was_failing {
-                tracing::info!("maintenance works again");
+                tracing::info!("{what} works again");
             }
             false
         }
@@ -96,7 +131,7 @@ fn maintain(app: &App, store: &Store, was_failing: bool) -> bool {
             app.telemetry.maintenance_failures.add(1);
             if !was_failing {
                 let error = crate::http::error::with_causes(&error);
-                tracing::error!(%error, "maintenance failed and will be tried again; samples stay in the log until then");
+                tracing::error!(%error, "{what} failed and will be tried again; no sample is lost by it");
             }
             true
         }

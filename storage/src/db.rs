@@ -1,12 +1,16 @@
-//! One tenant's database: its log, head and blocks; in `upkeep`, the movers between them.
+//! One tenant's database: its log, head and blocks; in `upkeep` and `merging`, the movers between them.
 //!
 //! # Locks
 //!
-//! `maintenance` is held by whoever moves or deletes samples (flush, compaction, retention, deletion) and
-//! taken before all others. `blocks` is a snapshot behind a short lock: readers clone an `Arc`. The head's
+//! `merging` is held for as long as blocks are merged, and taken before all others. `maintenance` is held by
+//! whoever moves or deletes samples (flush, retention, deletion, the beginning and the end of a merge) and taken
+//! next. `blocks` is a snapshot behind a short lock: readers clone an `Arc`. The head's
 //! own locks come last. Readers ask the head first and take the blocks second, and a flush publishes its
 //! block before it drops what it set aside in the head: no sample is ever out of sight.
 
+mod merging;
+#[cfg(test)]
+mod merging_tests;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +32,8 @@ use crate::options::StoreOptions;
 use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
 use crate::stats::DbStats;
 use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
+
+use merging::Merging;
 
 /// The blocks as readers see them.
 struct BlockSet {
@@ -66,6 +72,7 @@ pub struct Db {
     wal: Arc<Wal>,
     blocks: RwLock<Arc<BlockSet>>,
     maintenance: Mutex<Maintenance>,
+    merging: Merging,
     counters: Counters,
     dropped: Arc<AtomicU64>,
 }
@@ -113,6 +120,7 @@ impl Db {
                 doomed: BTreeSet::new(),
                 flushed_before: None,
             }),
+            merging: Merging::default(),
             counters,
             dropped: Arc::default(),
         })

@@ -115,16 +115,32 @@ impl Store {
         self.dbs.read().iter().map(|(name, db)| (name.clone(), Arc::clone(db))).collect()
     }
 
-    /// What is due at `now_ms` of flushes, compactions and retention, for all tenants. One tenant's
-    /// failure does not keep the others from their turn; the first one is answered.
+    /// What is due at `now_ms` of flushes and retention, for all tenants. One tenant's failure does not keep
+    /// the others from their turn; the first one is answered.
     pub fn maintain(&self, now_ms: i64) -> Result<()> {
+        self.for_all("maintenance", |db| db.maintain(now_ms))
+    }
+
+    /// Merges the blocks that are due at `now_ms`, for all tenants, giving way to whatever else there is to
+    /// do. May take long: for a thread of its own. Failures as in [`Store::maintain`].
+    pub fn merge(&self, now_ms: i64) -> Result<()> {
+        self.for_all("merging", |db| db.merge_due(now_ms))
+    }
+
+    /// Ends what [`Store::merge`] is doing by [`Error::Canceled`], soon and for good: before the store is
+    /// closed. A merge that was begun is begun anew after the next start.
+    pub fn stop_merging(&self) {
+        self.tenants().iter().for_each(|(_, db)| db.stop_merging());
+    }
+
+    fn for_all(&self, what: &str, run: impl Fn(&Db) -> Result<()>) -> Result<()> {
         let mut first = Ok(());
         for (tenant, db) in self.tenants() {
-            if let Err(error) = db.maintain(now_ms) {
-                tracing::error!(%tenant, error = &error as &dyn std::error::Error, "maintenance failed");
-                if first.is_ok() {
-                    first = Err(error);
+            if let Err(error) = run(&db) {
+                if !matches!(error, Error::Canceled) {
+                    tracing::error!(%tenant, error = &error as &dyn std::error::Error, "{what} failed");
                 }
+                first = first.and(Err(error));
             }
         }
         first

@@ -24,7 +24,7 @@ pub use sealing::{
     CHUNKS_FOOTER_BYTES, CHUNKS_HEADER_BYTES, CHUNKS_MAGIC, CHUNKS_VERSION, CHUNKS_VERSION_MIN,
 };
 pub use tombstones::{TOMBSTONES_MAGIC, TOMBSTONES_VERSION, Tombstones};
-pub use writer::Writer;
+pub use writer::{Sealed, Writer};
 
 /// Name of the file that says what a block holds.
 pub const META_FILE: &str = "meta.json";

@@ -20,11 +20,24 @@ use crate::error::{Corruption, Result};
 use crate::index::{Cardinality, EntityId, IndexFile, LabelWalk, PageRef};
 use crate::model::{Histogram, Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
+/// Inflated pages kept while merging: those of one target in the months that one block may hold.
+const MERGE_INFLATED_BYTES_MAX: usize = 64 << 20;
+
 /// Buffers of one reading thread, for any number of blocks.
 #[derive(Debug, Default)]
 pub struct ReadScratch {
     page: PageScratch,
     inflated: InflatedPages,
+}
+
+impl ReadScratch {
+    /// For reading all series of targets over many windows one after the other: keeps more inflated pages.
+    pub(crate) fn for_many_windows() -> Self {
+        Self {
+            inflated: InflatedPages::with_bytes_max(MERGE_INFLATED_BYTES_MAX),
+            ..Self::default()
+        }
+    }
 }
 
 /// A span of time of which a read lacks samples, and why.

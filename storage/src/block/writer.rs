@@ -272,11 +272,16 @@ impl Writer {
         chunks.write(&self.page)
     }
 
-    /// Seals the block: files and directory synced, renamed, the parent synced. Durable on return.
+    /// Finishes the block: files and directory synced, renamed, the parent synced. Durable on return.
     ///
     /// # Errors
     /// After an error the block may be there or not, now and after a restart: do not use its id again.
-    pub fn finish(mut self) -> Result<BlockMeta> {
+    pub fn finish(self) -> Result<BlockMeta> {
+        self.seal()?.publish()
+    }
+
+    /// Writes and syncs what is left; the block has its name only once it is published.
+    pub fn seal(mut self) -> Result<Sealed> {
         self.flush_group()?;
         let n_pages = self.pages.len() as u64;
         if let Some(mut chunks) = self.chunks.take() {
@@ -291,10 +296,14 @@ impl Writer {
         meta.write(&self.meta.encode())?;
         meta.seal()?;
         self.disk.sync_dir(&self.unfinished)?;
-        self.disk.rename(&self.unfinished, &self.blocks_dir.join(self.meta.id.to_string()))?;
         self.renamed = true;
-        self.disk.sync_dir(&self.blocks_dir)?;
-        Ok(self.meta.clone())
+        Ok(Sealed {
+            disk: Arc::clone(&self.disk),
+            unfinished: self.unfinished.clone(),
+            blocks_dir: self.blocks_dir.clone(),
+            meta: self.meta.clone(),
+            published: false,
+        })
     }
 
     /// Removes what was written.
@@ -309,6 +318,37 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if !self.renamed {
             self.chunks = None;
+            // What cannot be removed now is removed when the blocks are loaded.
+            self.disk.remove_dir_all(&self.unfinished).ok();
+        }
+    }
+}
+
+/// A block that is whole and durable under its unfinished name. Dropped, it is removed.
+pub struct Sealed {
+    disk: Arc<dyn Disk>,
+    unfinished: PathBuf,
+    blocks_dir: PathBuf,
+    meta: BlockMeta,
+    published: bool,
+}
+
+impl Sealed {
+    /// Gives the block its name; durable on return. From here on it takes the place of its sources.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`].
+    pub fn publish(mut self) -> Result<BlockMeta> {
+        self.published = true;
+        self.disk.rename(&self.unfinished, &self.blocks_dir.join(self.meta.id.to_string()))?;
+        self.disk.sync_dir(&self.blocks_dir)?;
+        Ok(self.meta.clone())
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.published {
             // What cannot be removed now is removed when the blocks are loaded.
             self.disk.remove_dir_all(&self.unfinished).ok();
         }

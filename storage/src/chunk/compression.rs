@@ -128,8 +128,8 @@ impl Zstd {
 }
 
 /// The pages that a reading thread inflated last.
-#[derive(Default)]
 pub struct InflatedPages {
+    bytes_max: usize,
     places: Vec<InflatedPage>,
     /// Capacity of all places together.
     bytes: usize,
@@ -146,7 +146,26 @@ struct InflatedPage {
     bytes: Vec<u8>,
 }
 
+impl Default for InflatedPages {
+    fn default() -> Self {
+        Self::with_bytes_max(INFLATED_BYTES_MAX)
+    }
+}
+
 impl InflatedPages {
+    /// Keeps as many bytes, or one page.
+    #[must_use]
+    pub fn with_bytes_max(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            places: Vec::new(),
+            bytes: 0,
+            hand: 0,
+            loose: Vec::new(),
+            zstd: Zstd::default(),
+        }
+    }
+
     /// The bytes of the page `id`, inflated now or earlier.
     pub(super) fn get(
         &mut self,
@@ -163,7 +182,7 @@ impl InflatedPages {
         }
         if self.places.get(at).is_none_or(|place| place.id != Some(id)) {
             let mut bytes = self.give_up(at);
-            while self.bytes + deflated.len > INFLATED_BYTES_MAX {
+            while self.bytes > 0 && self.bytes + deflated.len > self.bytes_max {
                 self.hand = (self.hand + 1) % self.places.len();
                 let other = self.give_up(self.hand);
                 if other.capacity() > bytes.capacity() {

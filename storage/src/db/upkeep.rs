@@ -1,18 +1,16 @@
-//! What moves samples: flush, compaction, retention. All of it under the maintenance lock.
+//! Flush and retention, under the maintenance lock. Merges: `merging`.
 //!
 //! Nothing is left behind by a failure: what the head set aside stays readable and is written by the next
 //! flush, blocks that were written in vain are removed, and what cannot be removed or truncated now is
 //! tried again in the next round.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::{Db, Maintenance};
 use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
 use crate::compact::{self, DAY_MS};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::head::FrozenTarget;
 use crate::model::TimeRange;
 
@@ -20,11 +18,9 @@ use crate::model::TimeRange;
 const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
 /// Most periods, and so blocks, that one flush writes.
 const FLUSH_PERIODS_MAX: usize = 64;
-/// Merges of one round of maintenance: rounds are short, so that flushes come in time.
-const COMPACTIONS_PER_ROUND_MAX: usize = 4;
 
 impl Maintenance {
-    fn take_id(&mut self) -> BlockId {
+    pub(super) fn take_id(&mut self) -> BlockId {
         let id = BlockId(self.next_id);
         self.next_id += 1;
         id
@@ -32,49 +28,14 @@ impl Maintenance {
 }
 
 impl Db {
-    /// Rewrites every block that has deleted samples without them. A damaged block is left out; its error
-    /// is answered when the others are done.
-    pub fn clean_tombstones(&self) -> Result<()> {
-        let mut maintenance = self.maintenance.lock();
-        let mut answer = Ok(());
-        for block in &self.snapshot().blocks {
-            if !block.tombstones().is_empty() {
-                match self.replace(&mut maintenance, std::slice::from_ref(block)) {
-                    Err(Error::Corrupt(cause)) => answer = answer.and(Err(cause.into())),
-                    done => done?,
-                }
-            }
-        }
-        answer
-    }
-
-    /// Flushes the head to blocks now and merges whatever may be merged.
-    pub fn compact_all(&self, now_ms: i64) -> Result<()> {
-        let mut maintenance = self.maintenance.lock();
-        self.flush(&mut maintenance, now_ms)?;
-        while self.compact_next(&mut maintenance, now_ms, true)? {}
-        self.remove_doomed(&mut maintenance)
-    }
-
-    /// One round of what is due: retention, which makes room, then flush and compaction. A step that fails
-    /// does not keep the next ones from their turn; the first error is answered.
+    /// One round of what is due: retention, which makes room, then flush. A step that fails does not keep the
+    /// next one from its turn; the first error is answered.
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
         let mut maintenance = self.maintenance.lock();
         self.expire(&mut maintenance, now_ms);
         let removed = self.remove_doomed(&mut maintenance);
         let flushed = self.flush_if_due(&mut maintenance, now_ms);
-        let mut compacted = Ok(());
-        for _ in 0..COMPACTIONS_PER_ROUND_MAX {
-            match self.compact_next(&mut maintenance, now_ms, false) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    compacted = Err(error);
-                    break;
-                }
-            }
-        }
-        flushed.and(compacted).and(removed)
+        flushed.and(removed)
     }
 
     fn flush_if_due(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
@@ -96,7 +57,7 @@ impl Db {
         truncated
     }
 
-    fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
+    pub(super) fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
         // All that is logged in segments before this one is in the head when it freezes.
         let segment = self.wal.rotate()?;
         if self.head.freeze() {
@@ -195,7 +156,7 @@ impl Db {
 
     /// Removes blocks that were written and are not wanted. One that cannot be removed is published
     /// instead: its samples are in the head as well, and a deletion has to reach it.
-    fn discard(&self, maintenance: &mut Maintenance, written: Vec<Arc<Block>>) {
+    pub(super) fn discard(&self, maintenance: &mut Maintenance, written: Vec<Arc<Block>>) {
         for block in written {
             let id = block.meta().id;
             if let Err(error) = remove_block(&*self.disk, &self.blocks_dir, id) {
@@ -222,84 +183,9 @@ impl Db {
         answer
     }
 
-    fn open_block(&self, meta: &BlockMeta) -> Result<Arc<Block>> {
+    pub(super) fn open_block(&self, meta: &BlockMeta) -> Result<Arc<Block>> {
         let dir = self.blocks_dir.join(meta.id.to_string());
         Ok(Arc::new(Block::open(Arc::clone(&self.disk), &dir)?))
-    }
-
-    /// Merges the blocks that the plan names next. False when there is nothing to do.
-    fn compact_next(&self, maintenance: &mut Maintenance, now_ms: i64, all: bool) -> Result<bool> {
-        let set = self.snapshot();
-        let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
-        let Some(ids) = compact::plan(&metas, &maintenance.damaged, now_ms, all) else {
-            return Ok(false);
-        };
-        let sources: Vec<Arc<Block>> =
-            set.blocks.iter().filter(|b| ids.contains(&b.meta().id)).cloned().collect();
-        if !self.has_space_for(&sources)? {
-            return Ok(false);
-        }
-        match self.replace(maintenance, &sources) {
-            Err(Error::Corrupt(cause)) => {
-                tracing::error!(%cause, "a block is damaged; it stays as it is and is not compacted");
-                let hit = sources.iter().find(|b| cause.path.starts_with(b.dir()));
-                let ids = hit.map_or(ids, |block| vec![block.meta().id]);
-                maintenance.damaged.extend(ids);
-                Ok(true)
-            }
-            done => done.map(|()| true),
-        }
-    }
-
-    /// Whether a merge leaves the log and the next flush their space: it can wait, they cannot.
-    fn has_space_for(&self, sources: &[Arc<Block>]) -> Result<bool> {
-        let needed: u64 = sources.iter().map(|block| block.bytes()).sum();
-        let kept = 2 * self.options.wal_segment_bytes;
-        let free = self.disk.free_bytes(&self.blocks_dir)?;
-        let fits = free >= needed.saturating_add(kept);
-        if !fits {
-            tracing::warn!(free, needed, "blocks are not merged: too little disk space");
-        }
-        Ok(fits)
-    }
-
-    /// Writes `sources` as one block, publishes it and removes them.
-    fn replace(&self, maintenance: &mut Maintenance, sources: &[Arc<Block>]) -> Result<()> {
-        let begun = Instant::now();
-        let id = maintenance.take_id();
-        let (made, dropped) = match self.compact(id, sources) {
-            Ok(made) => made,
-            Err(error) => {
-                // It would take the place of its sources, and of what is deleted in them, at the next start.
-                maintenance.doomed.insert(id);
-                self.discard(maintenance, Vec::new());
-                return Err(error);
-            }
-        };
-        if dropped > 0 {
-            tracing::warn!(
-                samples = dropped,
-                "compaction met a second value at a timestamp; the first accepted one stays"
-            );
-            self.dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
-        let gone: BTreeSet<BlockId> = sources.iter().map(|b| b.meta().id).collect();
-        self.publish(|blocks| {
-            blocks.retain(|b| !gone.contains(&b.meta().id));
-            blocks.extend(made);
-        });
-        maintenance.doomed.extend(gone);
-        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.counters.compaction_micros.fetch_add(micros, Ordering::Relaxed);
-        self.remove_doomed(maintenance)
-    }
-
-    fn compact(&self, id: BlockId, sources: &[Arc<Block>]) -> Result<(Option<Arc<Block>>, u64)> {
-        let labels = &self.options.target_labels;
-        let compacted = compact::compact(&self.disk, &self.blocks_dir, id, sources, labels)?;
-        let made = compacted.meta.as_ref().map(|meta| self.open_block(meta)).transpose()?;
-        Ok((made, compacted.dropped))
     }
 
     /// Takes the blocks out of sight that are older than the retention.

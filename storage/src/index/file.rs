@@ -14,6 +14,7 @@ use super::mem::EntityId;
 use super::pairs::Class;
 use super::resolve::{self, Cardinality};
 use super::sections::{Section, Sections};
+use super::split::is_target;
 use crate::codec::{Malformed, Reader};
 use crate::disk::Bytes;
 use crate::error::{Error, Result};
@@ -156,6 +157,15 @@ impl IndexFile {
         let after = partition(self.n_entities(), |i| Ok(self.entity(i)?.first_ord <= ord.0))?;
         let entity = after.checked_sub(1);
         entity.map(EntityId).ok_or_else(|| self.corrupt(Section::Entities, "index entity order"))
+    }
+
+    /// Whether its series are in the order that these target labels make: whether each of its label names is of
+    /// the class that they say.
+    pub(crate) fn is_ordered_by(&self, target_labels: &[String]) -> Result<bool> {
+        let agrees = |(name, entry): &(Box<str>, NameEntry)| {
+            (entry.class == Class::Target) == is_target(name, target_labels)
+        };
+        Ok(self.names()?.iter().all(agrees))
     }
 
     /// First place of the series of an entity, and the first place behind them.

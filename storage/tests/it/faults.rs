@@ -136,6 +136,7 @@ fn compaction_keeps_the_order_of_acceptance() {
     many.push(write("s", noon - 1000, 9.0));
     flush(&many, 3);
     store.maintain(noon + 2 * DAY_MS).unwrap();
+    store.merge(noon + 2 * DAY_MS).unwrap();
     assert_eq!(db.stats().blocks, 2, "the two small ones became one");
     assert_eq!(model::read(&db, TimeRange::ALL), expected, "the first accepted value stays");
     drop(db);
