@@ -101,3 +101,52 @@ fn wrong_settings_are_refused_with_their_place() {
     assert!(!public.status.success());
     assert!(String::from_utf8_lossy(&public.stderr).contains("--insecure-public"));
 }
+
+#[test]
+fn compact_settles_a_data_directory_that_nobody_uses() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let now = now_ms();
+    let compact = |data: &std::path::Path| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_nines"))
+            .args(["compact", "--data", data.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = compact(dir.path());
+    assert_eq!(code, Some(1));
+    assert!(said.contains("is not a data directory"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is made there");
+    let server = Server::start(&data, &[]);
+    let samples: Vec<(i64, f64)> = (0..600).map(|i| (now - i * 1000, i as f64)).rev().collect();
+    assert_eq!(server.write(&[(UP, &samples)]).status, 204);
+    let (code, said) = compact(&data);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("is used by another nines"), "{said}");
+    let (data, _) = server.stop();
+    let (code, said) = compact(&data);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("0 blocks of 0 bytes before") && said.contains("; 600 samples"),
+        "{said}"
+    );
+    let (code, again) = compact(&data);
+    assert_eq!(code, Some(0), "{again}");
+    assert!(!again.contains("merging"), "settled: {again}");
+    let server = Server::start(&data, &[]);
+    let count = server.query("count_over_time(up[20m])", now as f64 / 1000.0);
+    assert_eq!(count["result"][0]["value"][1], "600");
+    drop(server);
+    let blocks = data.join("tenants/anonymous/blocks");
+    for block in std::fs::read_dir(blocks).unwrap() {
+        let chunks = block.unwrap().path().join("chunks");
+        let mut bytes = std::fs::read(&chunks).unwrap();
+        bytes.truncate(10);
+        std::fs::write(chunks, bytes).unwrap();
+    }
+    let (code, said) = compact(&data);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("damaged blocks were left as they are"), "{said}");
+}

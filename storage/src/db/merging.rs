@@ -122,6 +122,12 @@ impl Db {
         self.compact_all_telling(now_ms, &mut |_| {})
     }
 
+    /// Blocks that cannot be read, or that a merge found damaged since the start.
+    #[must_use]
+    pub fn damaged_blocks(&self) -> u64 {
+        (self.snapshot().quarantined.len() + self.maintenance.lock().damaged.len()) as u64
+    }
+
     /// Merges what is due, giving way to others, until nothing is.
     pub(crate) fn merge_due(&self, now_ms: i64) -> Result<()> {
         let Some(_merging) = self.merging.lock.try_lock() else { return Ok(()) };
