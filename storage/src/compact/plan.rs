@@ -1,15 +1,17 @@
 //! Which blocks to merge, and which to drop: pure functions of what blocks there are.
 //!
-//! A flush cuts its samples at day boundaries, so a fresh block lies within one day. The blocks of a day
-//! are merged when the day is over; days into eights, eights into thirty-twos. A sample is thus rewritten
-//! about four times in its life, however long that is. Late samples make small blocks beside the large one
-//! of their time: they are gathered first, and merged into it when there is enough of them.
+//! A flush cuts its samples at day boundaries, so a fresh block lies within one day. While a day is open its
+//! blocks are merged when there are many of about one size: whatever is rewritten ends up in a block several
+//! times as large. When the day is over its blocks become one; days are merged into eights, eights into
+//! thirty-twos. With a flush every half hour a sample is thus rewritten four times in its life (eight flushes,
+//! day, eight, thirty-two), however long that is. Late samples make small blocks beside the large one of their
+//! time. They stay until there are many or much of them, or until the next longer span is merged.
 //!
 //! At one timestamp the first accepted value stays, so of the blocks that share a time only neighbours in
 //! the order of acceptance are merged: then whatever lies beside the new block was accepted before all of it
 //! or after all of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::block::{BlockId, BlockMeta};
 use crate::model::TimeRange;
@@ -19,10 +21,12 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 /// Lengths of time that one block may come to hold, ascending.
 const SPANS_MS: [i64; 3] = [DAY_MS, 8 * DAY_MS, 32 * DAY_MS];
 /// How long after its end a span still waits for ordinary stragglers.
-const GRACE_MS: i64 = 2 * 3_600_000;
-/// Blocks of a day that is not over that are merged before their number slows queries.
-const OPEN_DAY_BLOCKS_MAX: usize = 6;
-/// A large block is rewritten for the sake of small ones when they come to one part in this many.
+const GRACE_MS: i64 = 3_600_000;
+/// So many blocks of a span are merged before it is over, or beside a large one, ...
+const TIER_BLOCKS_MIN: usize = 8;
+/// ... when together they are so many times as large as the largest of them.
+const TIER_GROWTH_MIN: u64 = 6;
+/// When a span is over, its largest block is rewritten if the others come to one part in this many of it.
 const REWRITE_RATIO: u64 = 8;
 
 fn span_of(meta: &BlockMeta, span_ms: i64) -> Option<i64> {
@@ -39,70 +43,74 @@ pub(crate) fn plan(
     all: bool,
 ) -> Option<Vec<BlockId>> {
     for span_ms in SPANS_MS {
-        let mut spans: Vec<(i64, Vec<&BlockMeta>)> = Vec::new();
+        let mut spans: BTreeMap<i64, Vec<&BlockMeta>> = BTreeMap::new();
         for meta in metas.iter().filter(|meta| !spared.contains(&meta.id)) {
             if let Some(number) = span_of(meta, span_ms) {
-                match spans.iter_mut().find(|(n, _)| *n == number) {
-                    Some((_, list)) => list.push(meta),
-                    None => spans.push((number, vec![meta])),
-                }
+                spans.entry(number).or_default().push(meta);
             }
         }
-        spans.sort_by_key(|(number, _)| *number);
         for (number, list) in spans {
             let over = (number + 1).saturating_mul(span_ms).saturating_add(GRACE_MS) <= now_ms;
-            let chosen = choose(list, span_ms, over, all);
-            if let Some(ids) = chosen.and_then(|chosen| neighbours(chosen, metas)) {
-                return Some(ids);
+            if all || over || span_ms == DAY_MS {
+                let chosen = choose(list, metas, over, all);
+                if chosen.is_some() {
+                    return chosen;
+                }
             }
         }
     }
     None
 }
 
+/// The longest run of neighbours in `list` that is worth merging: among all of them, then without the
+/// largest, and so on.
 fn choose(
     mut list: Vec<&BlockMeta>,
-    span_ms: i64,
+    metas: &[BlockMeta],
     over: bool,
     all: bool,
-) -> Option<Vec<&BlockMeta>> {
-    if list.len() < 2 || !(over || all || span_ms == DAY_MS) {
-        return None;
-    }
-    list.sort_by_key(|meta| std::cmp::Reverse(meta.n_samples));
-    let total: u64 = list.iter().map(|meta| meta.n_samples).sum();
-    let largest = list.first()?.n_samples;
-    if !all {
-        if !over && list.len() < OPEN_DAY_BLOCKS_MAX {
-            return None;
+) -> Option<Vec<BlockId>> {
+    list.sort_by_key(|meta| meta.n_samples);
+    let mut whole = true;
+    while list.len() > 1 {
+        let found = runs(&list, metas).into_iter().find(|run| {
+            let total: u64 = run.iter().map(|meta| meta.n_samples).sum();
+            let largest = run.iter().map(|meta| meta.n_samples).max().unwrap_or(0);
+            let tier =
+                run.len() >= TIER_BLOCKS_MIN && total >= largest.saturating_mul(TIER_GROWTH_MIN);
+            let settles =
+                over && whole && (total - largest).saturating_mul(REWRITE_RATIO) >= largest;
+            all || tier || settles
+        });
+        if let Some(run) = found {
+            let mut ids: Vec<BlockId> = run.iter().map(|meta| meta.id).collect();
+            ids.sort_unstable();
+            return Some(ids);
         }
-        // One large block with a few late samples beside it: gather those only.
-        if (total - largest).saturating_mul(REWRITE_RATIO) < largest {
-            list.remove(0);
-            if list.len() < 2 {
-                return None;
-            }
-        }
+        list.pop();
+        whole = false;
     }
-    Some(list)
+    None
 }
 
-/// The longest run of `chosen` that no other of `metas` with samples in its time interrupts, in the order
-/// of acceptance; at least two.
-fn neighbours(mut chosen: Vec<&BlockMeta>, metas: &[BlockMeta]) -> Option<Vec<BlockId>> {
+/// The runs of `chosen` that no other of `metas` with samples in its time interrupts, in the order of
+/// acceptance; of two blocks at least, the longest one first.
+fn runs<'a>(chosen: &[&'a BlockMeta], metas: &[BlockMeta]) -> Vec<Vec<&'a BlockMeta>> {
+    let mut chosen = chosen.to_vec();
     chosen.sort_by_key(|meta| meta.acceptance());
-    let hull = chosen.iter().map(|meta| meta.range()).reduce(|a, b| a.hull(&b))?;
+    let Some(hull) = chosen.iter().map(|meta| meta.range()).reduce(|a, b| a.hull(&b)) else {
+        return Vec::new();
+    };
     let ids: BTreeSet<BlockId> = chosen.iter().map(|meta| meta.id).collect();
     let others: Vec<&BlockMeta> =
         metas.iter().filter(|m| !ids.contains(&m.id) && overlaps(m, &hull)).collect();
     let apart = |a: &BlockMeta, b: &BlockMeta| {
         others.iter().any(|m| a.acceptance() < m.acceptance() && m.acceptance() < b.acceptance())
     };
-    let runs = chosen.chunk_by(|a, b| !apart(a, b));
-    let longest = runs.max_by_key(|run| run.len()).filter(|run| run.len() > 1)?;
-    let mut ids: Vec<BlockId> = longest.iter().map(|meta| meta.id).collect();
-    ids.sort_unstable();
-    Some(ids)
+    let runs = chosen.chunk_by(|a, b| !apart(a, b)).filter(|run| run.len() > 1);
+    let mut runs: Vec<Vec<&BlockMeta>> = runs.map(<[_]>::to_vec).collect();
+    runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
+    runs
 }
 
 fn overlaps(meta: &BlockMeta, range: &TimeRange) -> bool {
@@ -159,9 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn many_blocks_of_an_open_day_are_merged() {
-        let day: Vec<_> = (1..=6).map(|id| block(id, 10, 1, 100)).collect();
-        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [1, 2, 3, 4, 5, 6]);
+    fn many_blocks_of_one_size_are_merged_while_the_day_is_open() {
+        let mut day: Vec<_> = (1..=7).map(|id| block(id, 10, 1, 90 + 5 * id)).collect();
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [] as [u64; 0]);
+        day.push(block(8, 10, 1, 80));
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [1, 2, 3, 4, 5, 6, 7, 8]);
+        // A larger one beside them is left alone.
+        day.push(block(9, 10, 1, 600));
+        assert_eq!(ids(plan_of(&day, 10 * DAY_MS, false)), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]
@@ -178,12 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn late_samples_are_gathered_before_a_large_block_is_rewritten() {
+    fn late_samples_wait_until_there_are_many_or_much_of_them() {
         let now = 1000 * DAY_MS;
-        let mut blocks = vec![block(1, 64, 1, 10_000), block(2, 64, 1, 10)];
-        assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0]);
-        blocks.push(block(3, 64, 1, 10));
-        assert_eq!(ids(plan_of(&blocks, now, false)), [2, 3]);
+        let mut blocks = vec![block(1, 64, 1, 10_000)];
+        for id in 2..9 {
+            blocks.push(block(id, 64, 1, 10));
+            assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0]);
+        }
+        blocks.push(block(9, 64, 1, 10));
+        assert_eq!(ids(plan_of(&blocks, now, false)), [2, 3, 4, 5, 6, 7, 8, 9]);
         blocks = vec![block(1, 64, 1, 10_000), block(4, 64, 1, 2_000)];
         assert_eq!(ids(plan_of(&blocks, now, false)), [1, 4]);
     }
@@ -191,11 +207,13 @@ mod tests {
     #[test]
     fn what_was_accepted_in_between_keeps_blocks_apart() {
         let now = 1000 * DAY_MS;
-        let mut blocks = vec![block(1, 64, 1, 10), block(2, 64, 1, 10_000), block(3, 64, 1, 10)];
-        assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0], "2 lies between 1 and 3");
-        blocks.push(block(4, 64, 1, 10));
-        assert_eq!(ids(plan_of(&blocks, now, false)), [3, 4]);
-        assert_eq!(ids(plan_of(&blocks, now, true)), [1, 2, 3, 4]);
+        let mut blocks: Vec<_> = (1..=5).map(|id| block(id, 64, 1, 10)).collect();
+        blocks.push(block(6, 64, 1, 10_000));
+        blocks.extend((7..=9).map(|id| block(id, 64, 1, 10)));
+        assert_eq!(ids(plan_of(&blocks, now, false)), [] as [u64; 0], "6 lies between");
+        blocks.extend((10..=14).map(|id| block(id, 64, 1, 10)));
+        assert_eq!(ids(plan_of(&blocks, now, false)), [7, 8, 9, 10, 11, 12, 13, 14]);
+        assert_eq!(plan_of(&blocks, now, true).unwrap_or_default().len(), 14);
         // A block that spans more than a day, or that is spared, interrupts as well.
         let mut wide = block(2, 64, 2, 100);
         let day = [block(1, 64, 1, 100), wide.clone(), block(3, 64, 1, 100)];
@@ -206,8 +224,143 @@ mod tests {
         // A compacted block stands where its first source stood.
         wide = block(9, 64, 1, 100);
         wide.sources = vec![BlockId(1), BlockId(2)];
-        let day = [block(3, 64, 1, 100), block(4, 64, 1, 900_000), wide];
+        let mut after = block(4, 64, 1, 900_000);
+        let day = [block(3, 64, 1, 100), after.clone(), wide.clone()];
+        assert_eq!(
+            ids(plan_of(&day, now, false)),
+            [] as [u64; 0],
+            "too little for so large a block"
+        );
+        after.max_ts += DAY_MS;
+        let day = [block(3, 64, 1, 100), after, wide];
         assert_eq!(ids(plan_of(&day, now, false)), [3, 9]);
+    }
+
+    /// Blocks as they come and are merged, half hour by half hour.
+    struct Simulation {
+        rng: u64,
+        blocks: Vec<BlockMeta>,
+        flushed: Vec<(BlockId, TimeRange)>,
+        next_id: u64,
+        now_ms: i64,
+        written: u64,
+        rewritten: u64,
+        /// Most blocks that a query of the last day met, at rest.
+        fresh_max: usize,
+        blocks_max: usize,
+    }
+
+    impl Simulation {
+        fn below(&mut self, end: u64) -> u64 {
+            self.rng =
+                self.rng.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (self.rng >> 33) % end
+        }
+
+        fn flush(&mut self, min_ts: i64, max_ts: i64, n_samples: u64) {
+            let mut new = block(self.next_id, 0, 1, n_samples);
+            (new.min_ts, new.max_ts) = (min_ts, max_ts);
+            self.next_id += 1;
+            self.written += n_samples;
+            self.flushed.push((new.id, new.range()));
+            self.blocks.push(new);
+        }
+
+        fn merge_all_due(&mut self) {
+            while let Some(ids) = plan_of(&self.blocks, self.now_ms, false) {
+                assert!(ids.len() > 1, "every merge leaves fewer blocks: this ends");
+                let (gone, mut rest): (Vec<BlockMeta>, Vec<_>) =
+                    self.blocks.drain(..).partition(|meta| ids.contains(&meta.id));
+                let mut made = block(self.next_id, 0, 1, 0);
+                self.next_id += 1;
+                made.min_ts = gone.iter().map(|meta| meta.min_ts).min().unwrap_or(0);
+                made.max_ts = gone.iter().map(|meta| meta.max_ts).max().unwrap_or(0);
+                made.n_samples = gone.iter().map(|meta| meta.n_samples).sum();
+                made.level = gone.iter().map(|meta| meta.level).max().unwrap_or(0) + 1;
+                made.sources =
+                    gone.iter().flat_map(|m| [m.id].into_iter().chain(m.sources.clone())).collect();
+                self.rewritten += made.n_samples;
+                rest.push(made);
+                self.blocks = rest;
+            }
+            let day = TimeRange::new(self.now_ms - DAY_MS, self.now_ms);
+            let fresh = self.blocks.iter().filter(|meta| overlaps(meta, &day)).count();
+            self.fresh_max = self.fresh_max.max(fresh);
+            self.blocks_max = self.blocks_max.max(self.blocks.len());
+        }
+
+        /// So many days of flushes every half hour; one in `late` comes with late samples, up to 40 days old.
+        fn run(seed: u64, days: i64, late: Option<u64>) -> Self {
+            let mut this = Self {
+                rng: seed,
+                blocks: Vec::new(),
+                flushed: Vec::new(),
+                next_id: 1,
+                now_ms: 0,
+                written: 0,
+                rewritten: 0,
+                fresh_max: 0,
+                blocks_max: 0,
+            };
+            for half_hour in 0..days * 48 {
+                let begin = half_hour * DAY_MS / 48;
+                this.now_ms = begin + DAY_MS / 48;
+                let size = 800 + this.below(400);
+                this.flush(begin, this.now_ms - 1, size);
+                if late.is_some_and(|late| this.below(late) == 0) {
+                    let day = (begin / DAY_MS - 1 - this.below(40) as i64).max(0);
+                    let size = 1 + this.below(200);
+                    this.flush(day * DAY_MS, day * DAY_MS + 1000, size);
+                }
+                this.merge_all_due();
+                if half_hour % 500 == 0 {
+                    this.check_order();
+                }
+            }
+            this.check_order();
+            this
+        }
+
+        /// Of samples that share a time, those accepted first are in the block that comes first.
+        fn check_order(&self) {
+            let mut place = BTreeMap::new();
+            for meta in &self.blocks {
+                for id in meta.sources.iter().chain([&meta.id]) {
+                    place.insert(*id, meta.acceptance());
+                }
+            }
+            let short = |(_, range): &&(BlockId, TimeRange)| range.max - range.min == 1000;
+            for (late, range) in self.flushed.iter().filter(short) {
+                for (other, _) in self.flushed.iter().filter(|other| other.1.overlaps(range)) {
+                    let (a, b) = (place.get(late), place.get(other));
+                    assert!(a == b || (a < b) == (late < other), "{late} and {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_is_rewritten_four_times() {
+        for seed in 0..3 {
+            let sim = Simulation::run(seed, 97, None);
+            let times = sim.rewritten as f64 / sim.written as f64;
+            let level = sim.blocks.iter().map(|meta| meta.level).max().unwrap_or(0);
+            assert!(times <= 4.0 && level <= 4, "seed {seed}: {times}, at most {level}");
+            assert!(sim.fresh_max <= 16, "seed {seed}: {} blocks", sim.fresh_max);
+            assert!(sim.blocks_max <= 32, "seed {seed}: {} blocks", sim.blocks_max);
+            assert_eq!(sim.blocks.iter().filter(|meta| meta.max_ts < 96 * DAY_MS).count(), 3);
+        }
+    }
+
+    #[test]
+    fn late_samples_cost_little() {
+        for seed in 0..2 {
+            let sim = Simulation::run(seed, 65, Some(2));
+            let times = sim.rewritten as f64 / sim.written as f64;
+            assert!(times <= 5.0, "seed {seed}: {times}");
+            assert!(sim.fresh_max <= 24, "seed {seed}: {} blocks", sim.fresh_max);
+            assert!(sim.blocks_max <= 200, "seed {seed}: {} blocks", sim.blocks_max);
+        }
     }
 
     #[test]

@@ -130,14 +130,15 @@ fn compaction_keeps_the_order_of_acceptance() {
         assert_eq!(db.stats().blocks, blocks);
         assert_eq!(model::read(&db, TimeRange::ALL), expected);
     };
-    flush(&[write("s", noon - 1000, 1.0), write("s", noon, 1.0)], 1);
-    flush(&[write("s", noon - 3000, 1.0)], 2);
+    flush(&[write("s", noon - 1000, 1.0)], 1);
+    for i in 1..8 {
+        flush(&[write("s", noon - 2000 - 1000 * i, 1.0)], 1 + i as u64);
+    }
     let mut many: Vec<Write> = (0..100).map(|i| write("ss", noon - 100 + i, 0.0)).collect();
     many.push(write("s", noon - 1000, 9.0));
-    flush(&many, 3);
-    store.maintain(noon + 2 * DAY_MS).unwrap();
+    flush(&many, 9);
     store.merge(noon + 2 * DAY_MS).unwrap();
-    assert_eq!(db.stats().blocks, 2, "the two small ones became one");
+    assert_eq!(db.stats().blocks, 2, "the small ones became one");
     assert_eq!(model::read(&db, TimeRange::ALL), expected, "the first accepted value stays");
     drop(db);
     let killed = open(&disk.kill(), eager());
