@@ -55,6 +55,10 @@ pub fn load_blocks(disk: &Arc<dyn Disk>, blocks_dir: &Path) -> Result<Loaded> {
         disk.sync_dir(blocks_dir)?;
     }
     set_superseded_aside(&mut loaded);
+    for block in &loaded.quarantined {
+        let why = &block.why as &dyn std::error::Error;
+        tracing::error!(block = %block.path.display(), why, "a block is damaged; it stays as it is and is left out of answers");
+    }
     Ok(loaded)
 }
 

@@ -1,5 +1,6 @@
 //! Reads a block from its mapped files.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ pub struct Block {
     chunks: Bytes,
     /// One bit per page whose checksum was verified.
     verified: Vec<AtomicU64>,
+    /// Pages whose damage was logged.
+    damaged: Mutex<BTreeSet<u32>>,
     tombstones: RwLock<Arc<Tombstones>>,
     /// Held while tombstones are written.
     deleting: Mutex<()>,
@@ -104,6 +107,7 @@ impl Block {
         let tombstones = Tombstones::read(disk.as_ref(), dir)?;
         Ok(Self {
             verified: (0..n_pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            damaged: Mutex::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             tombstones: RwLock::new(Arc::new(tombstones)),
             deleting: Mutex::new(()),
@@ -286,6 +290,7 @@ impl Block {
                 continue;
             };
             truncate(out, before.0, before.1);
+            self.tell(number, &cause);
             match &mut damages {
                 Some(damages) => {
                     damages.push(Damage { range: TimeRange::new(page.min_ts, page.max_ts), cause });
@@ -295,6 +300,13 @@ impl Block {
         }
         tombstones.apply(ord, out, n_floats, n_histograms);
         Ok(())
+    }
+
+    /// Logs a damaged page, once.
+    fn tell(&self, number: u32, cause: &Corruption) {
+        if self.damaged.lock().insert(number) {
+            tracing::error!(%cause, "a page is damaged; its samples are missing from answers");
+        }
     }
 
     fn read_page(

@@ -30,9 +30,20 @@ impl Series {
 /// The series of a source, one after the other.
 enum Walk<'a> {
     /// In the order in which they stand in the block.
-    InPlace { labels: LabelWalk<'a>, entity: Labels, next_entity: u32, ord: u32, behind: u32 },
+    InPlace(Box<InPlace<'a>>),
     /// Sorted, the first one last.
     Sorted(Vec<Series>),
+}
+
+/// A place in a block.
+struct InPlace<'a> {
+    labels: LabelWalk<'a>,
+    /// Labels of the target whose series are shown.
+    entity: Labels,
+    next_entity: u32,
+    /// The next series of the target, and the first one behind the target.
+    ord: u32,
+    behind: u32,
 }
 
 struct Source<'a> {
@@ -45,13 +56,13 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn open(block: &'a Block, target_labels: &[String]) -> Result<Self> {
         let walk = if block.index().is_ordered_by(target_labels)? {
-            Walk::InPlace {
+            Walk::InPlace(Box::new(InPlace {
                 labels: block.index().label_walk()?,
                 entity: Labels::empty(),
                 next_entity: 0,
                 ord: 0,
                 behind: 0,
-            }
+            }))
         } else {
             Walk::Sorted(sorted(block, target_labels)?)
         };
@@ -63,28 +74,31 @@ impl<'a> Source<'a> {
     fn advance(&mut self) -> Result<()> {
         self.at = match &mut self.walk {
             Walk::Sorted(rest) => rest.pop(),
-            Walk::InPlace { labels, entity, next_entity, ord, behind } => {
-                let index = self.block.index();
-                while *ord >= *behind && *next_entity < index.n_entities() {
-                    let id = EntityId(*next_entity);
-                    *next_entity += 1;
-                    let places = index.series_of_entity(id)?;
-                    (*ord, *behind) = (places.start, places.end);
-                    labels.enter(id)?;
-                    *entity = index.entity_labels(id)?;
-                }
-                if *ord < *behind {
-                    let place = SeriesOrd(*ord);
-                    *ord += 1;
-                    labels.go_to(place.0)?;
-                    let labels = labels.labels()?;
-                    Some(Series { entity: entity.clone(), labels, ord: place })
-                } else {
-                    None
-                }
-            }
+            Walk::InPlace(place) => place.next(self.block)?,
         };
         Ok(())
+    }
+}
+
+impl InPlace<'_> {
+    fn next(&mut self, block: &Block) -> Result<Option<Series>> {
+        let index = block.index();
+        while self.ord >= self.behind && self.next_entity < index.n_entities() {
+            let id = EntityId(self.next_entity);
+            self.next_entity += 1;
+            let places = index.series_of_entity(id)?;
+            (self.ord, self.behind) = (places.start, places.end);
+            self.labels.enter(id)?;
+            self.entity = index.entity_labels(id)?;
+        }
+        if self.ord >= self.behind {
+            return Ok(None);
+        }
+        let ord = self.ord;
+        self.ord += 1;
+        self.labels.go_to(ord)?;
+        let labels = self.labels.labels()?;
+        Ok(Some(Series { entity: self.entity.clone(), labels, ord: SeriesOrd(ord) }))
     }
 }
 

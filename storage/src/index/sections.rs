@@ -120,8 +120,11 @@ impl Sections {
                 Ok(bytes)
             }
             _ => {
-                place.state.store(BAD, Ordering::Release);
-                Err(self.corrupt(section, "index section checksum"))
+                let cause = self.corrupt(section, "index section checksum");
+                if place.state.swap(BAD, Ordering::AcqRel) != BAD {
+                    tracing::error!(%cause, "an index is damaged; its samples are missing from answers");
+                }
+                Err(cause)
             }
         }
     }
