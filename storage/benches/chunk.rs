@@ -1,5 +1,6 @@
 //! What the samples of a target cost in a page: encoding and the second pass as multiples of decoding. Budget:
-//! less than 60 ns each to encode and less than 3 ns each to decode. Run with `cargo bench -p nines-storage --bench chunk`.
+//! less than 60 ns each to encode and less than 3 ns each to decode. Measured: encoding 2 (constants) to 15 times
+//! as long as decoding, compressing 0.2 to 4 times, inflating 0.1 to 0.4 times. Run with `cargo bench -p nines-storage --bench chunk`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
 use std::hint::black_box;
@@ -59,7 +60,7 @@ fn measure(name: &str, value: impl Fn(u32, usize) -> f64) {
     });
     let per_sample = |bytes: &[u8]| bytes.len() as f64 / (f64::from(N_SERIES) * N_SLOTS as f64);
     println!(
-        "{name}: decode {decode_ns:.2} ns, encode {:.0} x that, compress {:.0} x, inflate {:.1} x; {:.3} bytes \
+        "{name}: decode {decode_ns:.2} ns, encode {:.0} x that, compress {:.1} x, inflate {:.1} x; {:.3} bytes \
          per sample, compressed {:.3}",
         encode_ns / decode_ns,
         compress_ns / decode_ns,
