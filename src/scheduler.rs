@@ -61,7 +61,7 @@ impl Scheduler {
 
     fn join(&mut self) {
         self.stop.clear();
-        self.store.stop_merging();
+        self.store.stop_moving();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

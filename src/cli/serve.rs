@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::open_store;
+use crate::clock::now_ms;
 use crate::config::{Config, Sync};
 use crate::http::{App, Phase, Server, Shutdown, router};
 use crate::scheduler::{MemoryWatch, Scheduler};
@@ -90,7 +91,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
-    tracing::info!(signal = name, drain_timeout = %app.config.web.drain_timeout, "stopping: no new requests, running ones are finished");
+    let flushing = {
+        let store = store.clone();
+        tracing::info!(
+            signal = name,
+            "stopping: the head is flushed, so that the next start is quick; a second signal skips that, and nothing is lost by it"
+        );
+        tokio::task::spawn_blocking(move || store.flush_before_stop(now_ms()))
+    };
+    // Meanwhile requests are served.
+    tokio::select! {
+        _ = tokio::time::timeout(STOP_FLUSH_TIMEOUT, flushing) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(drain_timeout = %app.config.web.drain_timeout, "no new requests, running ones are finished");
     shutdown.begin();
     let cut_off = serving.await.unwrap_or_default();
     if cut_off > 0 {
@@ -107,6 +122,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopped, all is on disk");
     Ok(())
 }
+
+/// How long a stop waits for the flush before it. What is not flushed by then is in the log.
+const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A signal while the log is replayed: nothing was acknowledged yet, so nothing has to be saved.
 fn stop_early() -> anyhow::Result<()> {

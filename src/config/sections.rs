@@ -77,7 +77,8 @@ pub struct StorageConfig {
     pub target_labels: Vec<String>,
     /// Age at which samples in memory are flushed to a block. A series without samples for two flushes leaves memory.
     pub flush_interval: PromDuration,
-    /// Bytes of log segments at which the head is flushed without waiting for the interval.
+    /// Bytes of log segments at which the head is flushed without waiting for the interval. Half a kibibyte for
+    /// each series where that is more.
     pub wal_flush_bytes: u64,
 }
 

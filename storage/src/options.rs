@@ -40,7 +40,7 @@ pub struct StoreOptions {
     pub target_labels: Vec<String>,
     /// How long samples stay in the head before a flush writes them to a block.
     pub flush_interval: Duration,
-    /// Size of the log at which a flush does not wait for the interval.
+    /// Size of the log at which a flush does not wait for the interval; many series raise it.
     pub wal_bytes_max: u64,
     /// Length of one segment of the log; reserved on the disk as a whole.
     pub wal_segment_bytes: u64,
@@ -57,7 +57,7 @@ impl Default for StoreOptions {
             exemplars_max: 100_000,
             target_labels: TARGET_LABELS.map(str::to_owned).to_vec(),
             flush_interval: Duration::from_secs(30 * 60),
-            wal_bytes_max: 1 << 30,
+            wal_bytes_max: 512 << 20,
             wal_segment_bytes: SEGMENT_BYTES,
         }
     }

@@ -127,10 +127,15 @@ impl Store {
         self.for_all("merging", |db| db.merge_due(now_ms))
     }
 
-    /// Ends what [`Store::merge`] is doing by [`Error::Canceled`], soon and for good: before the store is
-    /// closed. A merge that was begun is begun anew after the next start.
-    pub fn stop_merging(&self) {
-        self.tenants().iter().for_each(|(_, db)| db.stop_merging());
+    /// Flushes the heads whose log would take long to replay at the next start. Goes on serving.
+    pub fn flush_before_stop(&self, now_ms: i64) -> Result<()> {
+        self.for_all("the flush before the stop", |db| db.flush_before_stop(now_ms))
+    }
+
+    /// Ends what [`Store::merge`] and [`Store::maintain`] are doing by [`Error::Canceled`], soon and for good:
+    /// before the store is closed. What was begun is begun anew after the next start.
+    pub fn stop_moving(&self) {
+        self.tenants().iter().for_each(|(_, db)| db.stop_moving());
     }
 
     fn for_all(&self, what: &str, run: impl Fn(&Db) -> Result<()>) -> Result<()> {

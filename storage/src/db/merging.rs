@@ -52,6 +52,13 @@ pub(super) enum Merged {
 }
 
 /// Makes a merge give way, and ends it when the store closes.
+impl Merging {
+    /// [`Error::Canceled`] once the store is about to be closed.
+    fn check(&self) -> Result<()> {
+        if self.stopped.load(Ordering::Relaxed) { Err(Error::Canceled) } else { Ok(()) }
+    }
+}
+
 struct Pace<'a> {
     merging: &'a Merging,
     in_background: bool,
@@ -64,9 +71,7 @@ impl<'a> Pace<'a> {
     }
 
     fn step(&mut self) -> Result<()> {
-        if self.merging.stopped.load(Ordering::Relaxed) {
-            return Err(Error::Canceled);
-        }
+        self.merging.check()?;
         if self.in_background && self.merging.waiting.load(Ordering::Relaxed) == 0 {
             let worked = self.begun.elapsed();
             if worked >= WORK_MAX {
@@ -135,8 +140,13 @@ impl Db {
         Ok(())
     }
 
-    /// Ends the merge that is running, and all that would begin: for closing the store.
-    pub(crate) fn stop_merging(&self) {
+    /// [`Error::Canceled`] once the store is about to be closed.
+    pub(super) fn check_moving(&self) -> Result<()> {
+        self.merging.check()
+    }
+
+    /// Ends the merge and the flush that are running, and all that would begin: for closing the store.
+    pub(crate) fn stop_moving(&self) {
         self.merging.stopped.store(true, Ordering::Relaxed);
     }
 

@@ -43,6 +43,11 @@ fn name(i: usize) -> String {
 
 /// Gives every series a sample at `ts`, and flushes.
 fn write(store: &Store, db: &Db, ts: i64, expected: &mut Samples) {
+    append(db, ts, expected);
+    store.maintain(NOW_MS).unwrap();
+}
+
+fn append(db: &Db, ts: i64, expected: &mut Samples) {
     let mut appender = db.appender();
     for i in 0..N_SERIES {
         let (metric, instance) = (name(i), format!("host-{}", i % 2));
@@ -61,7 +66,6 @@ fn write(store: &Store, db: &Db, ts: i64, expected: &mut Samples) {
         expected.entry((metric, ts)).or_insert(value.to_bits());
     }
     appender.commit(NOW_MS).unwrap();
-    store.maintain(NOW_MS).unwrap();
 }
 
 fn read(db: &Db) -> Samples {
@@ -192,10 +196,24 @@ fn what_expires_during_a_merge_does_not_come_back() {
 fn a_merge_is_broken_off_when_the_store_closes() {
     let disk = SimDisk::new();
     let (store, db, expected) = three_blocks(&disk, options());
-    store.stop_merging();
+    store.stop_moving();
     assert!(matches!(store.merge(NOW_MS), Err(Error::Canceled)));
     assert!(matches!(db.compact_all(NOW_MS), Err(Error::Canceled)));
     assert_eq!((sources(&db).len(), unfinished(&disk), read(&db)), (3, 0, expected));
+}
+
+#[test]
+fn a_flush_is_broken_off_when_the_store_closes() {
+    let disk = SimDisk::new();
+    let (store, db, mut expected) = three_blocks(&disk, options());
+    append(&db, NOW_MS, &mut expected);
+    let before = sources(&db).len();
+    store.stop_moving();
+    assert!(matches!(db.compact_all(NOW_MS), Err(Error::Canceled)));
+    assert_eq!((sources(&db).len(), unfinished(&disk)), (before, 0));
+    assert_eq!(read(&db), expected, "what was set aside is still read");
+    let (_cut, after) = open(&disk.crash(1), options());
+    assert_eq!(read(&after), expected);
 }
 
 #[test]

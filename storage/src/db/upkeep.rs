@@ -12,12 +12,17 @@ use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
 use crate::compact::{self, DAY_MS};
 use crate::error::Result;
 use crate::head::FrozenTarget;
+use crate::index::MemIndex;
 use crate::model::TimeRange;
 
 /// Time between two flushes while memory is short.
 const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
 /// Most periods, and so blocks, that one flush writes.
 const FLUSH_PERIODS_MAX: usize = 64;
+/// Log that a series may always fill before a flush: the more series, the more a flush and its checkpoint cost.
+const WAL_BYTES_PER_SERIES: u64 = 512;
+/// Log that is not worth a flush before a stop: it is replayed in about a second.
+const STOP_FLUSH_BYTES: u64 = 96 << 20;
 
 impl Maintenance {
     pub(super) fn take_id(&mut self) -> BlockId {
@@ -38,6 +43,15 @@ impl Db {
         flushed.and(removed)
     }
 
+    /// Flushes what a replay at the next start would take long for.
+    pub(crate) fn flush_before_stop(&self, now_ms: i64) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        if self.wal.stats().bytes < STOP_FLUSH_BYTES.max(3 * self.options.wal_segment_bytes) {
+            return Ok(());
+        }
+        self.flush(&mut maintenance, now_ms)
+    }
+
     fn flush_if_due(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
         let last_flush_ms = *maintenance.last_flush_ms.get_or_insert(now_ms);
         let interval_ms =
@@ -47,7 +61,8 @@ impl Db {
         let truncated = self.truncate_log(maintenance);
         let wal = self.wal.stats();
         // A flush frees the log's disk space: it is due as well when the log cannot go on for want of it.
-        let short = wal.bytes >= self.options.wal_bytes_max
+        let kept = self.head.with_index(MemIndex::n_series).saturating_mul(WAL_BYTES_PER_SERIES);
+        let short = wal.bytes >= self.options.wal_bytes_max.max(kept)
             || (wal.refusing && self.head.bounds().is_some());
         let due = now_ms.saturating_sub(last_flush_ms) >= interval_ms;
         // As long as the log cannot be truncated, a flush would free nothing.
@@ -142,6 +157,7 @@ impl Db {
         range: TimeRange,
     ) -> Result<()> {
         for target in targets {
+            self.check_moving()?;
             let mut begun = false;
             self.head.read_frozen(target, range, |entity, labels, data| {
                 if !begun {
