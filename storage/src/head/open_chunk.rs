@@ -10,9 +10,10 @@
 //! | 2 | step | one sample: the last mantissa plus a zigzag delta; `arg` < 56 is the delta itself, else `arg - 55` little-endian bytes follow |
 //! | 3 | anchor | one sample: `arg` <= 18 is a decimal exponent, the mantissa follows as a zigzag varint; `arg` = 63: eight raw bytes |
 //!
-//! Series whose target's columns do not have their timestamps write them themselves ("timed" chunks): a
-//! timestamp as a zigzag varint, then for each further sample the change of the distance to the one before,
-//! likewise; each is followed by its value's token. A value that repeats is a run of one.
+//! Series whose target's columns do not have their timestamps write them themselves ("timed" chunks): first
+//! stands a timestamp as a zigzag varint. A gap token means another thing there: the distance in time from one
+//! sample to the next changes by the zigzag number `arg`, or, when that is 63, by the zigzag varint that
+//! follows. All other tokens are samples at that distance from the one before.
 //!
 //! A value `v` has mantissa `m` at exponent `e` when `m / 10^e` gives `v` back bit for bit and
 //! |m| < 2^53; whatever has none (NaN, -0.0, long fractions) is kept raw. A run that is not finished
@@ -91,6 +92,8 @@ pub(super) struct OpenChunk {
 const NO_WINDOW: u32 = u32::MAX;
 /// Instead of a window: the chunk is timed.
 pub(super) const TIMED: u32 = u32::MAX - 1;
+/// Argument of a distance's token when the change follows as a varint.
+const DISTANCE_LONG: u64 = 63;
 /// Instead of the next slot of a timed chunk.
 const NO_SLOT: u8 = u8::MAX;
 /// Samples of a timed chunk.
@@ -169,6 +172,18 @@ fn put_ivarint(out: &mut impl Tokens, value: i64) {
     out.put(rest as u8);
 }
 
+/// Writes by how much a distance in time differs from the one before, unless it does not.
+fn put_distance(out: &mut impl Tokens, change: i64) {
+    match zigzag(change) {
+        0 => {}
+        small @ 1..DISTANCE_LONG => out.put(GAP | (small as u8) << 2),
+        _ => {
+            out.put(GAP | (DISTANCE_LONG as u8) << 2);
+            put_ivarint(out, change);
+        }
+    }
+}
+
 /// Writes an anchor of the value; answers the exponent that it has from then on.
 fn put_anchor(out: &mut impl Tokens, bits: u64, try_decimal: bool) -> u8 {
     let value = f64::from_bits(bits);
@@ -228,15 +243,20 @@ impl OpenChunk {
             if self.len == TIMED_LEN_MAX {
                 return false;
             }
-            let mut out = Chain { links, tail: self.tail() };
-            put_ivarint(&mut out, i64::from(distance) - i64::from(self.window));
-            if bits == self.last_bits {
-                put_counted(&mut out, RUN, 1);
+            if distance == self.window && bits == self.last_bits {
+                self.run += 1;
             } else {
-                self.put_value(&mut out, bits);
+                let mut out = Chain { links, tail: self.tail() };
+                put_counted(&mut out, RUN, std::mem::take(&mut self.run));
+                put_distance(&mut out, i64::from(distance) - i64::from(self.window));
+                if bits == self.last_bits {
+                    self.run = 1;
+                } else {
+                    self.put_value(&mut out, bits);
+                }
+                Tail { link: self.link, fill: self.fill } = out.tail;
+                self.window = distance;
             }
-            Tail { link: self.link, fill: self.fill } = out.tail;
-            self.window = distance;
         }
         self.last_bits = bits;
         self.next_slot = NO_SLOT;
@@ -394,23 +414,32 @@ pub(super) fn decode_timed(
 ) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
     let mut decoder = Decoder::new();
-    let (mut ts, mut distance) = (0i64, 0i64);
-    let mut first = true;
+    if reader.is_empty() {
+        return Ok(());
+    }
+    let (mut ts, mut distance) = (reader.ivarint("timestamp")?, 0i64);
     while !reader.is_empty() {
-        if first {
-            ts = reader.ivarint("timestamp")?;
-        } else {
-            distance = distance.wrapping_add(reader.ivarint("distance")?);
-            ts = ts.wrapping_add(distance);
-        }
-        first = false;
         let byte = reader.u8("token")?;
-        match byte & 3 {
-            RUN if byte >> 2 == 0 => {}
-            RUN | GAP => return Err(Malformed { what: "token of a timed chunk", at: 0 }),
-            _ => decoder.value(byte, &mut reader)?,
+        let arg = byte >> 2;
+        let count = match byte & 3 {
+            GAP => {
+                let change = match u64::from(arg) {
+                    DISTANCE_LONG => reader.ivarint("distance")?,
+                    small => unzigzag(small),
+                };
+                distance = distance.wrapping_add(change);
+                continue;
+            }
+            RUN => u32::from(arg) + 1,
+            _ => {
+                decoder.value(byte, &mut reader)?;
+                1
+            }
+        };
+        for _ in 0..count {
+            ts = ts.wrapping_add(distance);
+            sample(ts, decoder.bits);
         }
-        sample(ts, decoder.bits);
     }
     Ok(())
 }
@@ -498,6 +527,16 @@ mod tests {
             let _told = decode_timed(&bytes, |_, _| n += 1);
             prop_assert!(n <= bytes.len() * 65);
         }
+    }
+
+    #[test]
+    fn a_constant_timed_series_owns_one_block() {
+        let (mut links, mut chunk) = (Links::default(), OpenChunk::default());
+        for i in 0..120 {
+            let ts = 1_700_000_000_000 + i * 15_000;
+            assert!(chunk.push_timed(&mut links, ts - 15_000, ts, 42.0f64.to_bits()));
+        }
+        assert_eq!((links.in_use(), chunk.len()), (1, 120));
     }
 
     #[test]
