@@ -57,7 +57,7 @@ impl Default for StoreOptions {
             exemplars_max: 100_000,
             target_labels: TARGET_LABELS.map(str::to_owned).to_vec(),
             flush_interval: Duration::from_secs(30 * 60),
-            wal_bytes_max: 512 << 20,
+            wal_bytes_max: 1 << 30,
             wal_segment_bytes: SEGMENT_BYTES,
         }
     }
