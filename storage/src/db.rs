@@ -25,7 +25,7 @@ use crate::append::{Exemplar, Metadata};
 use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_block};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::head::{Appender, Head, HeadOptions, Replayer};
+use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer};
 use crate::index::Cardinality;
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
@@ -315,6 +315,15 @@ impl Db {
     /// Label pairs, names and metrics that have the most series, of what is in the head's index.
     pub fn cardinality(&self, limit: usize) -> Result<Cardinality> {
         self.head.with_index(|index| index.cardinality(limit))
+    }
+
+    /// Where the series in memory come from, and which of them are new. `now_ms` is the caller's clock.
+    pub fn explore(&self, wanted: &Explore<'_>, now_ms: i64, budget: &Budget) -> Result<Exploring> {
+        let mut memory = budget.reserve(0)?;
+        self.head.explore(wanted, now_ms, &mut |bytes| {
+            memory.add(bytes)?;
+            budget.check()
+        })
     }
 
     /// What there is and what was done.

@@ -36,6 +36,7 @@ impl Db {
     /// One round of what is due: retention, which makes room, then flush. A step that fails does not keep the
     /// next one from its turn; the first error is answered.
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
+        self.head.mark(now_ms);
         let mut maintenance = self.maintenance.lock();
         self.expire(&mut maintenance, now_ms);
         let removed = self.remove_doomed(&mut maintenance);

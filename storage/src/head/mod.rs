@@ -15,6 +15,7 @@ mod chunks;
 mod creating;
 mod evict;
 mod exemplars;
+mod explore;
 mod finished;
 mod flush;
 mod keys;
@@ -39,6 +40,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 pub use appender::{Appender, SeriesHandle};
+pub use explore::{Explore, Exploring};
 pub(crate) use flush::FrozenTarget;
 pub(crate) use replay::Replayer;
 pub(crate) use view::SeriesView;
@@ -51,6 +53,7 @@ use crate::wal::{Lsn, RecordKind, Wal};
 use appender::Buffers;
 use chunks::{Chunks, Home};
 use exemplars::ExemplarRing;
+use explore::Marks;
 use keys::KeyMap;
 use metadata::MetadataTable;
 use paged::Paged;
@@ -196,6 +199,8 @@ pub(crate) struct Head {
     buffers: Mutex<Vec<Buffers>>,
     /// Times of the samples held: those set aside for a flush, and those since.
     bounds: Mutex<[Option<TimeRange>; 2]>,
+    /// Which references were the next ones when.
+    marks: Mutex<Marks>,
     /// Whether no series may be added for now, whatever the limit on their number says.
     pub(crate) closed_to_series: AtomicBool,
     pub(crate) counters: HeadCounters,
@@ -236,6 +241,7 @@ impl Head {
             metadata: Mutex::new(MetadataTable::default()),
             buffers: Mutex::new(Vec::new()),
             bounds: Mutex::new([None; 2]),
+            marks: Mutex::new(Marks::new(1)),
             closed_to_series: AtomicBool::new(false),
             counters: HeadCounters::default(),
             options,
@@ -245,6 +251,8 @@ impl Head {
     /// Gives the head the log that its batches go to.
     pub(crate) fn set_wal(&mut self, wal: Arc<Wal>) {
         self.wal = Some(wal);
+        // What was replayed is not new.
+        self.marks = Mutex::new(Marks::new(self.registry.get_mut().next_reference));
     }
 
     fn wal(&self) -> Result<&Wal> {

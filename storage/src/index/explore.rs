@@ -18,6 +18,8 @@ use crate::error::Result;
 const LIMIT_MAX: usize = 10_000;
 /// Series up to which their rows may be read instead of all postings.
 const ROWS_MAX: u64 = 1 << 16;
+/// Memory for the counts of one row: those of some pairs that no other row has.
+const ROW_BYTES: u64 = 512;
 /// Steps of work between two calls of `charge`.
 const CHARGE_STEPS: u64 = 4096;
 
@@ -42,6 +44,8 @@ pub struct Exploration<'a> {
     pub values_of: &'a [String],
     /// Order of the lists.
     pub rank: Rank,
+    /// Whether bytes of values are counted too, which asks for the text of every value.
+    pub bytes: bool,
     /// Longest list; 10,000 at most.
     pub limit: usize,
 }
@@ -88,6 +92,8 @@ pub struct LabelCount {
     pub values: u64,
     /// Values that only young series have.
     pub values_new: u64,
+    /// Bytes that the values would take, written out for every series; 0 unless asked for.
+    pub bytes: u64,
 }
 
 /// Answer to an [`Exploration`]. Lists are descending by what the rank says, then ascending by text.
@@ -95,6 +101,8 @@ pub struct LabelCount {
 pub struct Explored {
     /// All series looked at.
     pub total: SeriesCount,
+    /// Labels of all these series together.
+    pub labels_total: u64,
     /// Different pairs of name and value.
     pub pairs_total: u64,
     /// Pairs that only young series have.
@@ -107,6 +115,8 @@ pub struct Explored {
     pub labels_by_values: Vec<LabelCount>,
     /// Label names that the most series have.
     pub labels_by_series: Vec<LabelCount>,
+    /// Label names whose values would take the most bytes; empty unless asked for.
+    pub labels_by_bytes: Vec<LabelCount>,
     /// By name and value.
     pub pairs: Vec<(String, String, SeriesCount)>,
     /// The labels asked for: name, by value, in the order in which they were asked for.
@@ -126,6 +136,7 @@ fn owned(text: &[u8]) -> String {
 struct Tally<'a> {
     index: &'a MemIndex,
     rank: Rank,
+    bytes: bool,
     limit: usize,
     total: SeriesCount,
     /// By number of the name; the names are not set.
@@ -143,6 +154,7 @@ impl<'a> Tally<'a> {
         Self {
             index,
             rank: wanted.rank,
+            bytes: wanted.bytes,
             limit,
             total: SeriesCount::default(),
             labels: vec![LabelCount::default(); index.pairs.names.len()],
@@ -164,11 +176,14 @@ impl<'a> Tally<'a> {
         if count.series == 0 {
             return;
         }
+        let index = self.index;
         if let Some(label) = self.labels.get_mut(name as usize) {
             label.values += 1;
             label.values_new += u64::from(count.young == count.series);
+            if self.bytes {
+                label.bytes += index.symbols.get(value).len() as u64 * count.series;
+            }
         }
-        let index = self.index;
         let key = count.key(self.rank);
         if key.0 == 0 {
             return;
@@ -207,12 +222,14 @@ impl<'a> Tally<'a> {
         };
         Explored {
             total: self.total,
+            labels_total: self.labels.iter().map(|label| label.count.series).sum(),
             pairs_total: self.labels.iter().map(|label| label.values).sum(),
             pairs_new: self.labels.iter().map(|label| label.values_new).sum(),
             names_total: self.labels.iter().filter(|label| label.values > 0).count() as u64,
             labels_by_values: self
                 .labels_by(|label| if growth { label.values_new } else { label.values }),
             labels_by_series: self.labels_by(|label| label.count.key(rank).0),
+            labels_by_bytes: self.labels_by(|label| label.bytes),
             metrics: list(self.metrics),
             pairs: self
                 .pairs
@@ -263,6 +280,14 @@ impl Scope<'_> {
 }
 
 impl MemIndex {
+    /// Bytes of memory, at most, that an exploration of `within` series takes beside its answer.
+    #[must_use]
+    pub fn exploration_bytes(&self, within: Option<u64>) -> u64 {
+        let counts = (self.entities.len() + self.shapes.len()) * size_of::<SeriesCount>();
+        let rows = within.map_or(0, |n| n.min(ROWS_MAX));
+        counts as u64 + rows * ROW_BYTES
+    }
+
     /// Counts the series by metric, label, pair and sender. `charge` hears every now and then of steps of work
     /// done, some 50 ns each, and may end it by an error.
     ///

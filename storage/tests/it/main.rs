@@ -3,6 +3,7 @@
 
 mod crash;
 mod db;
+mod explore;
 mod faults;
 mod model;
 mod threads;

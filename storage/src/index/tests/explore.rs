@@ -51,11 +51,13 @@ fn naive_exploration(list: &[(SeriesOrd, Labels)], wanted: &Exploration<'_>) -> 
         .map(|(name, count)| {
             let values = values_of(name);
             let values_new = values.values().filter(|count| is_new(count)).count() as u64;
+            let bytes = values.iter().map(|(value, count)| value.len() as u64 * count.series).sum();
             LabelCount {
                 name: name.clone(),
                 count: *count,
                 values: values.len() as u64,
                 values_new,
+                bytes: if wanted.bytes { bytes } else { 0 },
             }
         })
         .collect();
@@ -68,12 +70,14 @@ fn naive_exploration(list: &[(SeriesOrd, Labels)], wanted: &Exploration<'_>) -> 
     let values = |name: &String| (name.clone(), ranked(&values_of(name), wanted.limit, key));
     Explored {
         total,
+        labels_total: names.values().map(|count| count.series).sum(),
         pairs_total: pairs.len() as u64,
         pairs_new: pairs.values().filter(|count| is_new(count)).count() as u64,
         names_total: names.len() as u64,
         metrics: ranked(&values_of("__name__"), wanted.limit, key),
         labels_by_values: labels_by(&|l| if growth { l.values_new } else { l.values }),
         labels_by_series: labels_by(&|l| key(&l.count).0),
+        labels_by_bytes: labels_by(&|l| l.bytes),
         pairs: ranked(&pairs, wanted.limit, key)
             .into_iter()
             .map(|((name, value), count)| (name, value, count))
@@ -91,6 +95,7 @@ proptest! {
         within in prop::option::of(prop::collection::vec(matcher(), 0..3)),
         focus in prop::sample::select(vec!["__name__", "code", "id", "none"]),
         growth in any::<bool>(),
+        bytes in any::<bool>(),
         limit in 0..40usize,
     ) {
         let mut index = MemIndex::new(&targets());
@@ -110,10 +115,11 @@ proptest! {
         let values_of = ["job", "cluster", focus].map(str::to_owned);
         for young in [None, Some(&young)] {
             let rank = if growth { Rank::Growth } else { Rank::Size };
+            let within = within.as_ref();
             let wanted =
-                Exploration { within: within.as_ref(), young, values_of: &values_of, rank, limit };
+                Exploration { within, young, values_of: &values_of, rank, bytes, limit };
             let right = naive_exploration(&list, &wanted);
-            let by_rows = index.explore_by(&wanted, Some(within.as_ref().unwrap_or(&all)), &mut |_| Ok(()));
+            let by_rows = index.explore_by(&wanted, Some(within.unwrap_or(&all)), &mut |_| Ok(()));
             prop_assert_eq!(&by_rows.unwrap(), &right);
             let by_postings = index.explore_by(&wanted, None, &mut |_| Ok(()));
             prop_assert_eq!(&by_postings.unwrap(), &right);
@@ -149,7 +155,13 @@ fn the_exploding_label_comes_first() {
     assert_eq!(explored.total, young_of(140));
     assert_eq!(explored.metrics, [("requests_total".to_owned(), young_of(90))]);
     assert_eq!(explored.values, [("job".to_owned(), vec![("job-7".to_owned(), young_of(42))])]);
-    let id = LabelCount { name: "id".to_owned(), count: young_of(40), values: 40, values_new: 40 };
+    let id = LabelCount {
+        name: "id".to_owned(),
+        count: young_of(40),
+        values: 40,
+        values_new: 40,
+        bytes: 0,
+    };
     assert_eq!(explored.labels_by_values, [id]);
     let by_size = Exploration { rank: Rank::Size, ..wanted };
     let explored = index.explore(&by_size, &mut |_| Ok(())).unwrap();
