@@ -15,6 +15,7 @@ mod admin;
 mod app;
 mod append;
 mod asked;
+mod cardinality;
 mod cors;
 mod costs;
 mod empty;
@@ -40,6 +41,7 @@ mod status;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod tsdb;
 mod write;
 
 pub use app::{App, Phase};

@@ -27,7 +27,8 @@ const QUERIES_MAX: usize = 50;
 /// Pages hold no scripts and load nothing; the style is inside.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-fn page(status: StatusCode, html: String) -> Response {
+/// A page as an answer.
+pub(super) fn page(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),

@@ -14,8 +14,8 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use super::app::App;
 use super::error::plain;
 use super::{
-    admin, cors, costs, empty, exemplars, federate, labels, lifecycle, metadata, metrics, pages,
-    query, series, status, write,
+    admin, cardinality, cors, costs, empty, exemplars, federate, labels, lifecycle, metadata,
+    metrics, pages, query, series, status, tsdb, write,
 };
 
 /// The prefix under which everything is answered as well, for configurations that have it.
@@ -81,7 +81,7 @@ fn api() -> Router<Arc<App>> {
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/walreplay", get(status::walreplay))
-        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/tsdb", get(tsdb::tsdb))
         .route("/api/v1/status/active_queries", get(costs::active))
         .route("/api/v1/status/top_queries", get(costs::top))
 }
@@ -105,6 +105,8 @@ fn root() -> Router<Arc<App>> {
         .route("/", get(pages::landing))
         .route("/graph", get(pages::graph))
         .route("/queries", get(pages::queries))
+        .route("/cardinality", get(cardinality::cardinality))
+        .route("/tsdb-status", get(|| async { found("/cardinality") }))
         .route("/federate", get(federate::federate))
         .route("/metrics", get(metrics::metrics))
         .route("/version", get(status::version))
@@ -118,7 +120,6 @@ fn root() -> Router<Arc<App>> {
         "/status",
         "/config",
         "/flags",
-        "/tsdb-status",
         "/service-discovery",
         "/query",
     ]

@@ -1,25 +1,16 @@
-//! `/api/v1/status/*` and `/version`.
+//! `/api/v1/status/*` about the server, and `/version`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nines_storage::{Cardinality, DbStats};
 use serde_json::{Value as Json, json};
 
 use super::app::{App, Phase};
-use super::asked::From;
-use super::error::{ApiError, ApiResult, plain};
-use super::params::Params;
-use super::run::run;
-use super::tenant::Tenant;
+use super::error::{ApiResult, plain};
 use crate::clock::{format_rfc3339, now_ms};
 use crate::telemetry::{Process, hostname};
-
-/// Length of the lists of `status/tsdb`, and the longest that may be asked for.
-const TOP_DEFAULT: usize = 10;
-const TOP_MAX: usize = 10_000;
 
 /// A successful answer.
 pub(super) fn data(data: &Json) -> ApiResult {
@@ -130,48 +121,4 @@ pub(super) async fn walreplay(State(app): State<Arc<App>>) -> ApiResult {
             data(&json!({"min": 0, "max": 0, "current": 0, "state": "done"}))
         }
     }
-}
-
-/// `/api/v1/status/tsdb`
-pub(super) async fn tsdb(
-    State(app): State<Arc<App>>,
-    tenant: Tenant,
-    from: From,
-    params: Params,
-) -> ApiResult {
-    let limit = match params.get("limit") {
-        "" => TOP_DEFAULT,
-        text => match text.parse::<usize>() {
-            Ok(n) if n > 0 => n.min(TOP_MAX),
-            _ => return Err(ApiError::bad_data("limit must be a positive number")),
-        },
-    };
-    let db = app.existing_db(&tenant.0)?;
-    let body = run(&app, from.asks("tsdb", &tenant), None, move |_, _, _| {
-        let Some(db) = db else {
-            return Ok(tsdb_json(&DbStats::default(), &Cardinality::default()));
-        };
-        Ok(tsdb_json(&db.stats(), &db.cardinality(limit)?))
-    })
-    .await?;
-    data(&body)
-}
-
-fn tsdb_json(stats: &DbStats, top: &Cardinality) -> Json {
-    let list = |pairs: &[(String, u64)]| -> Json {
-        pairs.iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
-    };
-    json!({
-        "headStats": {
-            "numSeries": stats.head_series,
-            "numLabelPairs": top.label_pairs,
-            "chunkCount": stats.head_chunks,
-            "minTime": stats.head_min_ts.unwrap_or(i64::MAX),
-            "maxTime": stats.head_max_ts.unwrap_or(i64::MIN),
-        },
-        "seriesCountByMetricName": list(&top.series_by_metric),
-        "labelValueCountByLabelName": list(&top.values_by_label),
-        "memoryInBytesByLabelName": list(&top.bytes_by_label),
-        "seriesCountByLabelValuePair": list(&top.series_by_pair),
-    })
 }

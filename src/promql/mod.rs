@@ -48,5 +48,6 @@ pub use parser::{
     DEPTH_MAX, NODES_MAX, QUERY_BYTES_MAX, REGEXES_MAX, parse, parse_selector, value_type,
 };
 pub use pretty::pretty;
+pub(crate) use quote::quote;
 pub use tree_json::tree_json;
 pub use value::{MatrixSeries, QueryResult, QueryStats, SampleValue, Value, VectorSample};

@@ -31,7 +31,7 @@ pub fn landing(page: &Landing) -> String {
             a href="graph" { "Ask a PromQL query" } " · "
             a href="queries" { "running and costly queries" } " · "
             a href="metrics" { "own metrics" } " · "
-            a href="api/v1/status/tsdb" { "cardinality" } " · "
+            a href="cardinality" { "cardinality: which metric, label or sender grows" } " · "
             a href="api/v1/status/config" { "config" } " · "
             a href="api/v1/status/flags" { "flags" } " · "
             a href="api/v1/status/runtimeinfo" { "runtime" } " · "

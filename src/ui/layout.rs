@@ -3,8 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = r#"
-:root{color-scheme:light dark;--bg:#fbfbfa;--fg:#1c1d1f;--dim:#64686d;--line:#e3e3df;--card:#fff;--accent:#0b6b53;--code:#f3f3ef;--bad:#b3261e;--warn:#8a5a00}
-@media (prefers-color-scheme:dark){:root{--bg:#141517;--fg:#e7e7e4;--dim:#9b9fa5;--line:#2b2d31;--card:#1b1c1f;--accent:#5fd0ac;--code:#222428;--bad:#ff8a80;--warn:#e8b45a}}
+:root{color-scheme:light dark;--bg:#fbfbfa;--fg:#1c1d1f;--dim:#64686d;--line:#e3e3df;--card:#fff;--accent:#0b6b53;--code:#f3f3ef;--bad:#b3261e;--warn:#8a5a00;--bar:#dcefe8}
+@media (prefers-color-scheme:dark){:root{--bg:#141517;--fg:#e7e7e4;--dim:#9b9fa5;--line:#2b2d31;--card:#1b1c1f;--accent:#5fd0ac;--code:#222428;--bad:#ff8a80;--warn:#e8b45a;--bar:#1d3a31}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main,header,footer{max-width:64rem;margin:0 auto;padding:0 1.25rem}
@@ -31,6 +31,9 @@ th{font-weight:600;color:var(--dim);white-space:nowrap}
 .facts dt,.facts dd{margin:0}.facts dt{font-size:.8rem;color:var(--dim)}.facts dd{font-size:1.1rem;font-variant-numeric:tabular-nums}
 .note{border:1px solid var(--line);border-left:3px solid var(--warn);background:var(--card);border-radius:6px;padding:.6rem .9rem;margin:.8rem 0}
 .note.bad{border-left-color:var(--bad)}
+.cols{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(28rem,100%),1fr));gap:0 1.25rem}
+.cols h2{margin-top:1.6rem}.cols th,.cols td{padding:.35rem .6rem}
+.tag{display:inline-block;border:1px solid var(--line);background:var(--card);border-radius:6px;padding:.1rem .5rem;margin:0 .4rem .3rem 0}
 form{margin:1.2rem 0}
 textarea,input{width:100%;font:inherit;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.95rem;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}
 textarea:focus,input:focus,button:focus-visible{outline:2px solid var(--accent);outline-offset:1px}
@@ -57,7 +60,7 @@ pub(super) fn layout(title: &str, body: &Markup) -> String {
                         a href="graph" { "Query" }
                         a href="queries" { "Queries" }
                         a href="metrics" { "Metrics" }
-                        a href="api/v1/status/tsdb" { "Cardinality" }
+                        a href="cardinality" { "Cardinality" }
                         a href="api/v1/status/config" { "Config" }
                     }
                 }

@@ -1,10 +1,12 @@
 //! Pages as HTML. No I/O and no state: each function turns what it is given into text. Everything that came
 //! from outside is escaped by `maud`; there are no scripts.
 
+mod cardinality;
 mod graph;
 mod landing;
 mod layout;
 mod queries;
+mod verdict;
 
 use std::fmt::Write as _;
 
@@ -13,9 +15,11 @@ use nines_storage::model::{Labels, METRIC_NAME};
 
 use crate::senders::SenderView;
 
+pub use cardinality::{CardinalityPage, Seen, Usage, cardinality};
 pub use graph::{GraphPage, GraphRow, graph};
 pub use landing::landing;
 pub use queries::{ORDERS, QueriesPage, queries};
+pub use verdict::{Explosion, Verdict};
 
 /// What the front page shows.
 #[derive(Debug, Clone)]

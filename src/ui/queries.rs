@@ -47,7 +47,8 @@ pub fn queries(page: &QueriesPage) -> String {
         (top(page))
         p.small.dim {
             "Memory is the most that one query held at once. Who asked is what the request said of itself. As JSON, for one tenant: "
-            a href="api/v1/status/active_queries" { "now" } ", " a href="api/v1/status/top_queries" { "past" } "."
+            a href="api/v1/status/active_queries" { "now" } ", " a href="api/v1/status/top_queries" { "past" } ". A query is dear where many series are: "
+            a href="cardinality" { "where they come from" } "."
         }
     };
     layout("nines: queries", &body)
