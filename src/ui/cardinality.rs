@@ -151,27 +151,23 @@ fn sections(page: &CardinalityPage, seen: &Seen) -> Markup {
             div {
                 h2 { "Labels by number of values" }
                 (labels(page, &counts.labels_by_values))
+                @for (name, list) in senders {
+                    @if !list.is_empty() {
+                        h2 { "Senders by " span.mono { (name) } }
+                        (counted(name, total, list.iter().map(|(value, count)| (value_link(&here, name, value), *count))))
+                    }
+                }
             }
             div {
                 h2 { "Metrics" }
                 @if counts.metrics.is_empty() { p.dim.small { (none(page)) } } @else {
-                    (counted("Metric", total, counts.metrics.iter().map(|(metric, count)| {
-                        (html! { a href=(here.within(METRIC_NAME, metric).href()) { (metric) } }, *count)
-                    })))
+                    (counted("Metric", total, counts.metrics.iter().map(|(metric, count)| (value_link(&here, METRIC_NAME, metric), *count))))
                 }
-            }
-            @for (name, list) in senders {
-                @if !list.is_empty() { div {
-                    h2 { "Senders by " span.mono { (name) } }
-                    (counted(name, total, list.iter().map(|(value, count)| (value_link(&here, name, value), *count))))
-                } }
-            }
-            div {
                 h2 { "Pairs of label and value" }
                 @if counts.pairs.is_empty() { p.dim.small { (none(page)) } } @else {
                     (counted("Pair", total, counts.pairs.iter().map(|(name, value, count)| {
                         let text = format!("{}={}", label_name(name), quote(value));
-                        (html! { a href=(here.within(name, value).href()) { (text) } }, *count)
+                        (html! { a href=(here.within(name, value).href()) { (breakable(&text)) } }, *count)
                     })))
                 }
             }
@@ -185,7 +181,12 @@ fn none(page: &CardinalityPage) -> &'static str {
 }
 
 fn value_link(here: &Link<'_>, name: &str, value: &str) -> Markup {
-    html! { a href=(here.within(name, value).href()) { (value) } }
+    html! { a href=(here.within(name, value).href()) { (breakable(value)) } }
+}
+
+/// A text that a narrow column breaks between words.
+fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['_', '-', '/', '=']) { (part) wbr; } }
 }
 
 fn fact(name: &str, value: &str) -> Markup {
@@ -208,7 +209,10 @@ fn verdict(page: &CardinalityPage, seen: &Seen) -> Markup {
     let unknown = seen.counted.since_start;
     html! {
         @match &seen.verdict {
-            Verdict::AllNew => div.note { "Nearly all of these series are new " (since) ": there is nothing to compare them with." },
+            Verdict::AllNew => div.note {
+                "Nearly all of these series are new " (since)
+                @if page.matchers.is_empty() { ": there is nothing to compare them with." } @else { "." }
+            },
             Verdict::Calm => p { "No label grew by more than half " (since) "." },
             Verdict::Explodes(_) => @for explosion in &seen.explosions { (explodes(page, explosion, &since)) },
         }
@@ -221,7 +225,7 @@ fn verdict(page: &CardinalityPage, seen: &Seen) -> Markup {
 fn explodes(page: &CardinalityPage, explosion: &Explosion, since: &str) -> Markup {
     let (here, label) = (Link::of(page), &explosion.label);
     html! {
-        div.note.bad {
+        div.note.alarm {
             "The label " b { a href=(here.focus(&label.name).by(Rank::Growth).href()) { (label.name) } } " explodes: "
             (count(label.values_new)) " of its " (count(label.values)) " values are new " (since)
             " (" (growth(label.values_new, label.values)) ")."

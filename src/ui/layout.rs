@@ -32,7 +32,9 @@ th{font-weight:600;color:var(--dim);white-space:nowrap}
 .note{border:1px solid var(--line);border-left:3px solid var(--warn);background:var(--card);border-radius:6px;padding:.6rem .9rem;margin:.8rem 0}
 .note.bad{border-left-color:var(--bad)}
 .cols{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(28rem,100%),1fr));gap:0 1.25rem}
-.cols h2{margin-top:1.6rem}.cols th,.cols td{padding:.35rem .6rem}
+.cols h2{margin-top:1.6rem}.cols th,.cols td{padding:.35rem .55rem}.cols td.mono{font-size:.82rem}
+td.mono a{text-decoration:none}td.mono a:hover{text-decoration:underline}
+.note.alarm{border-left-color:var(--bad)}.note.alarm b{font-weight:600}
 .tag{display:inline-block;border:1px solid var(--line);background:var(--card);border-radius:6px;padding:.1rem .5rem;margin:0 .4rem .3rem 0}
 form{margin:1.2rem 0}
 textarea,input{width:100%;font:inherit;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.95rem;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod cardinality;
 mod edge;
 mod memory;
 mod peers;
