@@ -285,9 +285,9 @@ fn limits(page: &CardinalityPage, usage: &Usage, seen: &Exploring) -> Markup {
     reason = "shown with two digits, and bounded"
 )]
 fn left(used: u64, max: u64, grown: f64, over_ms: i64) -> Option<i64> {
-    let rate = used as f64 * grown / over_ms.max(1) as f64;
-    let ms = max.saturating_sub(used) as f64 / rate;
-    (rate > 0.0 && ms < LEFT_MAX_MS).then_some(ms as i64)
+    let added = used as f64 * grown;
+    let ms = over_ms.max(0) as f64 * max.saturating_sub(used) as f64 / added;
+    (added > 0.0 && ms < LEFT_MAX_MS).then_some(ms as i64)
 }
 
 fn labels(page: &CardinalityPage, list: &[LabelCount]) -> Markup {
