@@ -18,7 +18,7 @@ const MARK_INTERVAL_MS: i64 = 5 * 60_000;
 /// Marks kept: 26 hours, so that a whole day can be asked for.
 const MARKS_MAX: usize = 26 * 12;
 /// Memory of one entry of a list: two texts of middle length and a count, held twice while it is sorted.
-const ENTRY_BYTES: u64 = 384;
+const LISTED_BYTES: u64 = 384;
 /// Memory for each series that there is, at most: two bitmaps, and the list that one of them is made of.
 const SETS_BYTES: u64 = 12;
 
@@ -114,7 +114,7 @@ impl Head {
         let mark = mark.unwrap_or(Mark { time_ms: now_ms, reference: u64::MAX });
         let n_series = self.registry.read().n_series();
         let lists = 6 + wanted.values_of.len() as u64;
-        charge(n_series * SETS_BYTES + lists * wanted.limit as u64 * ENTRY_BYTES)?;
+        charge(n_series * SETS_BYTES + lists * wanted.limit as u64 * LISTED_BYTES)?;
         // Until the index is read, no number may be given to another series.
         let _held = self.places_held.read();
         let young = self.young(mark.reference, charge)?;
