@@ -19,8 +19,8 @@ const MARK_INTERVAL_MS: i64 = 5 * 60_000;
 const MARKS_MAX: usize = 26 * 12;
 /// Memory of one entry of a list: two texts of middle length and a count, held twice while it is sorted.
 const LISTED_BYTES: u64 = 384;
-/// Memory for each series that there is, at most: two bitmaps, and the list that one of them is made of.
-const SETS_BYTES: u64 = 12;
+/// Memory for each series that there is, at most: two sets in parts that are far from full.
+const SETS_BYTES: u64 = 4;
 
 /// What is to be counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -151,28 +151,34 @@ impl Head {
         first: u64,
         charge: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<RoaringBitmap> {
-        let mut young = Vec::new();
         // Nobody's place has the reference 0.
         let first = first.max(1);
-        if first >= self.registry.read().next_reference {
-            return Ok(RoaringBitmap::new());
-        }
-        for shard in &self.shards {
+        let n_ords = {
+            let registry = self.registry.read();
+            if first < registry.next_reference { registry.places.len() } else { 0 }
+        };
+        // One bit for each number: they come in no order, and may be most of all there are.
+        let mut young = vec![0u8; n_ords.div_ceil(8)];
+        for shard in self.shards.iter().filter(|_| n_ords > 0) {
             let mut begin = 0;
             loop {
                 charge(0)?;
                 let shard = shard.lock();
                 let end = shard.series.len().min(begin + SERIES_PER_LOCK);
                 let some = (begin..end).filter_map(|local| shard.series.get(local));
-                young.extend(some.filter(|s| s.reference.0 >= first).map(|s| s.ord.0));
+                for series in some.filter(|series| series.reference.0 >= first) {
+                    let ord = series.ord.0;
+                    if let Some(byte) = young.get_mut(ord as usize / 8) {
+                        *byte |= 1 << (ord % 8);
+                    }
+                }
                 if end == shard.series.len() {
                     break;
                 }
                 begin = end;
             }
         }
-        young.sort_unstable();
-        Ok(young.into_iter().collect())
+        Ok(RoaringBitmap::from_lsb0_bytes(0, &young))
     }
 }
 
