@@ -1,7 +1,7 @@
 //! Remote write 2.0. The symbol table differs from request to request, so a series' key is made from the hashes
 //! of its symbols' bytes, each computed once per request.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use nines_proto::{DatumV2, DecodeError, ExemplarV2, MetadataV2, ScanV2, SeriesV2};
 use nines_storage::RejectReason;
@@ -13,9 +13,13 @@ use super::labels::{LabelCheck, LabelFault};
 use super::sink::Sink;
 use super::{IngestError, Limits};
 
-/// Put before the hashes of symbols, so that their bytes are never those of a series of remote write 1.0, which
-/// begin with a field key of 0x0a.
+/// Put before the sum of the symbols' hashes, so that its bytes are never those of a series of remote write 1.0,
+/// which begin with a field key of 0x0a.
 const KEY_DOMAIN: u8 = 2;
+/// A series' symbols make a polynomial whose coefficients are their hashes: nobody outside knows these, so that
+/// two different series agree by a chance of about one in 2^118 (the factor's powers differ by multiples of at
+/// most 2^10 for as many labels as there may be).
+const KEY_FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c837;
 
 /// Most references of an exemplar: each label has at least one character, so more than that is too long anyway.
 const EXEMPLAR_REFS_MAX: usize = 1024;
@@ -30,7 +34,6 @@ pub(super) fn read<S: Sink>(batch: &mut Batch<'_, S>, body: &[u8]) -> Result<(),
         symbols: &symbols,
         refs: Vec::new(),
         exemplar_refs: Vec::new(),
-        scratch: Vec::new(),
         check: LabelCheck::default(),
         described: HashSet::new(),
         described_last: None,
@@ -49,7 +52,6 @@ struct Reader<'t, 'a> {
     name_symbol: Option<usize>,
     refs: Vec<u32>,
     exemplar_refs: Vec<u32>,
-    scratch: Vec<u8>,
     check: LabelCheck<'a>,
     /// Metric name and metadata that were passed on: every series of a metric repeats them.
     described: HashSet<(u32, MetadataV2)>,
@@ -162,8 +164,7 @@ impl<'a> Reader<'_, 'a> {
                 return Err(LabelFault::RefOutOfRange { what, symbol, n_symbols });
             }
         }
-        self.scratch.clear();
-        self.scratch.push(KEY_DOMAIN);
+        let mut sum = 0u128;
         for &symbol in &self.refs {
             let at = symbol as usize;
             let (Some(bytes), Some(hash)) = (self.symbols.get(at), self.hashes.get_mut(at)) else {
@@ -172,9 +173,11 @@ impl<'a> Reader<'_, 'a> {
             if *hash == 0 {
                 *hash = sink.series_key(bytes);
             }
-            self.scratch.extend_from_slice(&hash.to_le_bytes());
+            sum = sum.wrapping_mul(KEY_FACTOR).wrapping_add(*hash);
         }
-        Ok(sink.series_key(&self.scratch))
+        let mut bytes = [KEY_DOMAIN; 17];
+        bytes.iter_mut().skip(1).zip(sum.to_le_bytes()).for_each(|(to, from)| *to = from);
+        Ok(sink.series_key(&bytes))
     }
 
     #[cold]
