@@ -52,8 +52,21 @@ pub fn write_string_list(out: &mut Vec<u8>, texts: &[impl AsRef<str>]) {
     out.push(b']');
 }
 
+/// Items of a list that are written before the clock is looked at again: of a matrix each may have 11,000 points.
+const ITEMS_PER_LOOK: usize = 16;
+
 /// The result of a query with its type, and its statistics when asked for.
 pub fn write_query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&Timings>) {
+    write_query_data_while(out, value, stats, &|| true);
+}
+
+/// As [`write_query_data`], but stops early, with a text that must not be sent, when `go_on` says so.
+pub fn write_query_data_while(
+    out: &mut Vec<u8>,
+    value: &Value,
+    stats: Option<&Timings>,
+    go_on: &dyn Fn() -> bool,
+) {
     let kind = match value {
         Value::Scalar { .. } => "scalar",
         Value::String { .. } => "string",
@@ -78,8 +91,8 @@ pub fn write_query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&Timings
             write_string(out, value);
             out.push(b']');
         }
-        Value::Vector(samples) => write_list(out, samples, write_vector_sample),
-        Value::Matrix(series) => write_list(out, series, write_matrix_series),
+        Value::Vector(samples) => write_list(out, samples, go_on, write_vector_sample),
+        Value::Matrix(series) => write_list(out, series, go_on, write_matrix_series),
     }
     if let Some(stats) = stats {
         write_stats(out, stats);
@@ -87,9 +100,17 @@ pub fn write_query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&Timings
     out.push(b'}');
 }
 
-fn write_list<T>(out: &mut Vec<u8>, items: &[T], write: fn(&mut Vec<u8>, &T)) {
+fn write_list<T>(
+    out: &mut Vec<u8>,
+    items: &[T],
+    go_on: &dyn Fn() -> bool,
+    write: fn(&mut Vec<u8>, &T),
+) {
     out.push(b'[');
     for (i, item) in items.iter().enumerate() {
+        if i % ITEMS_PER_LOOK == 0 && !go_on() {
+            return;
+        }
         comma(out, i);
         write(out, item);
     }
@@ -510,6 +531,20 @@ mod tests {
         ] {
             assert!(json["stats"]["timings"][key].is_number(), "{key}");
         }
+    }
+
+    #[test]
+    fn writing_ends_when_it_may_not_go_on() {
+        let sample =
+            VectorSample { labels: Labels::empty(), ts_ms: 0, value: SampleValue::Float(1.0) };
+        let value = Value::Vector(vec![sample; 10 * ITEMS_PER_LOOK]);
+        let looks = std::cell::Cell::new(0);
+        let go_on = || {
+            looks.set(looks.get() + 1);
+            looks.get() <= 2
+        };
+        let body = text(|out| write_query_data_while(out, &value, None, &go_on));
+        assert_eq!(body.matches("value").count(), 2 * ITEMS_PER_LOOK);
     }
 
     #[test]

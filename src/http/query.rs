@@ -15,7 +15,7 @@ use super::asked::From;
 use super::error::{ApiError, ApiResult, ErrorKind, go_quote, json};
 use super::evaluate::{self, When};
 use super::held::{HeldBody, value_bytes};
-use super::json::{Timings, success, write_query_data, write_string};
+use super::json::{Timings, success, write_query_data_while, write_string};
 use super::limits::POINTS_MAX;
 use super::params::Params;
 use super::run::run;
@@ -150,7 +150,11 @@ async fn answer(
             let bytes = value_bytes(&evaluated.value);
             // The value itself, and the text made of it.
             let _value = budget.reserve(bytes)?;
-            HeldBody::write(budget, bytes, || write_answer(evaluated, &question, waited))
+            let body = HeldBody::write(budget, bytes, || {
+                write_answer(evaluated, &question, waited, budget)
+            })?;
+            in_time(budget)?;
+            Ok(body)
         },
     )
     .await
@@ -173,12 +177,7 @@ fn evaluate(
 ) -> ApiResult<QueryResult> {
     let invalid = |why: String| ApiError::invalid_param("query", &why);
     let expr = evaluate::parse(&question.text).map_err(invalid)?;
-    if budget.check().is_err() {
-        return Err(ApiError::Kind(
-            ErrorKind::Timeout,
-            "query timed out in query execution".to_owned(),
-        ));
-    }
+    in_time(budget)?;
     let data: &dyn Queryable = match db {
         Some(db) => db.as_ref(),
         None => &Nothing,
@@ -188,7 +187,20 @@ fn evaluate(
     app.engine.evaluate(data, (&expr, &question.text), when, &options, budget)
 }
 
-fn write_answer(mut evaluated: QueryResult, question: &Question, waited: Duration) -> Vec<u8> {
+/// An error when the query's time is up, or nobody waits for it any more.
+fn in_time(budget: &Budget) -> ApiResult<()> {
+    budget.check().map_err(|_why| {
+        ApiError::Kind(ErrorKind::Timeout, "query timed out in query execution".to_owned())
+    })
+}
+
+/// Stops in the middle when the budget's time is up.
+fn write_answer(
+    mut evaluated: QueryResult,
+    question: &Question,
+    waited: Duration,
+    budget: &Budget,
+) -> Vec<u8> {
     if question.limit.is_some_and(|limit| truncate(&mut evaluated.value, limit)) {
         evaluated.warnings.push("results truncated due to limit".to_owned());
     }
@@ -201,7 +213,7 @@ fn write_answer(mut evaluated: QueryResult, question: &Question, waited: Duratio
     let stats = (!question.stats.is_empty())
         .then_some(Timings { queue_s: waited.as_secs_f64(), query: evaluated.stats });
     success(&evaluated.warnings, &evaluated.infos, |out| {
-        write_query_data(out, &evaluated.value, stats.as_ref())
+        write_query_data_while(out, &evaluated.value, stats.as_ref(), &|| budget.check().is_ok())
     })
 }
 
