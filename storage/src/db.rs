@@ -26,7 +26,6 @@ use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_bloc
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer};
-use crate::index::Cardinality;
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -310,11 +309,6 @@ impl Db {
     pub(crate) fn close(&self) -> Result<()> {
         let _maintenance = self.maintenance.lock();
         self.wal.close()
-    }
-
-    /// Label pairs, names and metrics that have the most series, of what is in the head's index.
-    pub fn cardinality(&self, limit: usize) -> Result<Cardinality> {
-        self.head.with_index(|index| index.cardinality(limit))
     }
 
     /// Where the series in memory come from, and which of them are new. `now_ms` is the caller's clock.

@@ -18,7 +18,7 @@ use crate::chunk::{InflatedPages, Page, PageScratch};
 use crate::codec::{Malformed, Reader};
 use crate::disk::{Bytes, Disk};
 use crate::error::{Corruption, Result};
-use crate::index::{Cardinality, EntityId, IndexFile, LabelWalk, PageRef};
+use crate::index::{EntityId, IndexFile, LabelWalk, PageRef};
 use crate::model::{Histogram, Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
 /// Inflated pages kept while merging: those of one target in the months that one block may hold.
@@ -173,11 +173,6 @@ impl Block {
     /// Values of a label among all series, or among those in `within`, ascending.
     pub fn label_values(&self, name: &str, within: Option<&RoaringBitmap>) -> Result<Vec<String>> {
         self.index.label_values(name, within)
-    }
-
-    /// The `limit` largest counts of each kind.
-    pub fn cardinality(&self, limit: usize) -> Result<Cardinality> {
-        self.index.cardinality(limit)
     }
 
     /// Whether a page that may hold samples of the series overlaps `range`. Opens no page.

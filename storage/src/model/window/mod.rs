@@ -17,6 +17,7 @@
 //! - a summary filled by `push` alone gives `sum` and `avg` bit for bit;
 //! - not mergeable, hence only in [`slices`]: `stdvar`, `stddev`, and `avg` once the sum overflows.
 
+mod bounds;
 mod extrapolate;
 mod overlapping;
 mod pre_resets;

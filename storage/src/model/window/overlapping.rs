@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use super::bounds::Bounds;
 use super::extrapolate::{count_as_f64, is_change};
 use super::slices::{self, Deviation, mean_of_sum};
 use super::{Spaced, compensated_add};
@@ -43,13 +44,6 @@ pub enum Fold {
     Resets,
     /// The quantile with this rank, from 0 to 1.
     Quantile(f64),
-}
-
-/// A window: its samples are `first..end`.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    first: usize,
-    end: usize,
 }
 
 /// Buffers of one thread, and the windows' bounds for the timestamps seen last.
@@ -113,24 +107,18 @@ impl Overlapping {
 
     /// How many samples each of the windows asked for last has.
     pub fn counts(&self) -> impl Iterator<Item = u64> {
-        self.windows.iter().map(|window| (window.end - window.first) as u64)
+        self.windows.iter().map(|window| window.len())
     }
 
     fn bound(&mut self, spaced: &Spaced) {
         self.windows.clear();
         self.touched = 0;
-        let (mut first, mut end) = (0, 0);
+        let mut bounds = Bounds::default();
         let mut end_ms = spaced.end_ms;
         for _ in 0..spaced.n {
-            let start_ms = end_ms.saturating_sub(spaced.range_ms);
-            while self.ts.get(end).is_some_and(|ts| *ts <= end_ms) {
-                end += 1;
-            }
-            while first < end && self.ts.get(first).is_some_and(|ts| *ts <= start_ms) {
-                first += 1;
-            }
-            self.touched += (end - first) as u64;
-            self.windows.push(Bounds { first, end });
+            bounds.move_to(&self.ts, end_ms, spaced.range_ms);
+            self.touched += bounds.len();
+            self.windows.push(bounds);
             end_ms = end_ms.saturating_add(spaced.step_ms);
         }
     }
@@ -277,7 +265,7 @@ impl Overlapping {
         check: &mut dyn FnMut() -> Result<(), E>,
     ) -> Result<(), E> {
         self.sorted.clear();
-        let mut held = Bounds { first: 0, end: 0 };
+        let mut held = Bounds::default();
         for (number, (window, out)) in self.windows.iter().zip(out).enumerate() {
             if number % 64 == 0 {
                 check()?;

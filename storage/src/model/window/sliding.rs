@@ -6,6 +6,7 @@
 //! of once per window.
 
 use super::RangeWindow;
+use super::bounds::Bounds;
 use super::extrapolate::{count_as_f64, millis_as_f64};
 
 /// Values looked at at once when searching for resets.
@@ -122,17 +123,13 @@ impl Sliding {
         self.touched = 0;
         let range = RangeWindow::ending_at(0, spaced.range_ms);
         let range_s = range.seconds();
-        let (mut first, mut end) = (0usize, 0usize);
+        let mut bounds = Bounds::default();
         let mut end_ms = spaced.end_ms;
         for _ in 0..spaced.n {
             let start_ms = end_ms.saturating_sub(spaced.range_ms);
-            while self.ts.get(end).is_some_and(|ts| *ts <= end_ms) {
-                end += 1;
-            }
-            while first < end && self.ts.get(first).is_some_and(|ts| *ts <= start_ms) {
-                first += 1;
-            }
-            self.touched += (end - first) as u64;
+            bounds.move_to(&self.ts, end_ms, spaced.range_ms);
+            self.touched += bounds.len();
+            let Bounds { first, end } = bounds;
             let window = self.ts.get(first..end).unwrap_or_default();
             let mut shape = Shape {
                 first: first as u32,
