@@ -37,13 +37,11 @@ impl Head {
             let mut shard = shard.lock();
             let Shard { series, targets, chunks, .. } = &mut *shard;
             targets.iter_mut().for_each(Target::freeze);
-            let copy = chunks.has_frozen();
             for series in series.iter_mut() {
                 if let Some(target) = targets.get_mut(series.target as usize) {
-                    any |= series.freeze(&mut Home { target, chunks }, copy);
+                    any |= series.freeze(&mut Home { target, chunks });
                 }
             }
-            if copy { chunks.forget_finished() } else { chunks.freeze() }
         }
         any
     }
@@ -58,7 +56,6 @@ impl Head {
                 series.drop_frozen(chunks);
                 series.count_idle_flush();
             }
-            chunks.drop_frozen();
         }
         self.bounds.lock()[0] = None;
     }

@@ -16,7 +16,6 @@ mod creating;
 mod evict;
 mod exemplars;
 mod explore;
-mod finished;
 mod flush;
 mod keys;
 mod links;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::chunks::{Chunks, Home};
-use super::finished::NO_CHUNK;
+use super::links::NO_CHUNK;
 use super::loose::ByTime;
 use super::open_chunk::{OpenChunk, TIMED, decode, decode_timed};
 use super::target::{Slot, Target};
@@ -80,7 +80,6 @@ pub(super) enum Verdict {
 pub(super) struct MemSeries {
     pub(super) reference: SeriesRef,
     last_ts: i64,
-    last_bits: u64,
     extra: Option<Box<Extra>>,
     open: OpenChunk,
     pub(super) ord: SeriesOrd,
@@ -91,7 +90,7 @@ pub(super) struct MemSeries {
     frozen: u32,
 }
 
-const _: () = assert!(size_of::<MemSeries>() <= 72, "every series has one");
+const _: () = assert!(size_of::<MemSeries>() <= 64, "every series has one");
 
 /// Before the first sample.
 const NO_TS: i64 = i64::MIN;
@@ -101,7 +100,6 @@ impl MemSeries {
         Self {
             reference,
             last_ts: NO_TS,
-            last_bits: 0,
             extra: None,
             open: OpenChunk::default(),
             ord,
@@ -121,7 +119,6 @@ impl MemSeries {
     ) -> Verdict {
         if ts > self.last_ts || self.last_ts == NO_TS {
             let last_ts = std::mem::replace(&mut self.last_ts, ts);
-            self.last_bits = bits;
             if let Some(extra) = self.extra.as_mut() {
                 extra.last_is_histogram = false;
             }
@@ -138,9 +135,9 @@ impl MemSeries {
             return Verdict::Appended;
         }
         if ts == self.last_ts {
-            return match (self.last_is_histogram(), self.last_bits == bits) {
+            return match (self.last_is_histogram(), self.open.last_bits() == bits) {
                 (false, true) => Verdict::Repeated,
-                (false, false) => Verdict::Conflict(Some(self.last_bits)),
+                (false, false) => Verdict::Conflict(Some(self.open.last_bits())),
                 (true, _) => Verdict::Conflict(None),
             };
         }
@@ -172,7 +169,7 @@ impl MemSeries {
                 Some(Found::Float(bits)) => return Verdict::Conflict(Some(bits)),
                 // The last sample may have left memory with a flush; its value is still known.
                 None if ts == self.last_ts && !self.last_is_histogram() => {
-                    return Verdict::Conflict(Some(self.last_bits));
+                    return Verdict::Conflict(Some(self.open.last_bits()));
                 }
                 None => {}
             }
@@ -236,38 +233,8 @@ impl MemSeries {
     }
 
     fn finish_open(&mut self, home: &mut Home<'_>) {
-        if self.open.len() == 0 {
-            return;
-        }
-        let window = self.open.window();
-        let mut bytes = std::mem::take(&mut home.chunks.scratch);
-        bytes.clear();
-        self.open.copy(&home.chunks.links, &mut bytes);
-        self.open.clear(&mut home.chunks.links);
-        match home.chunks.finished.put(self.finished, window, &bytes) {
-            Some(place) => self.finished = place,
-            None => {
-                home.chunks.n_chunks -= 1;
-                self.scatter(home, window, &bytes);
-            }
-        }
-        home.chunks.scratch = bytes;
-    }
-
-    /// Keeps the samples of a chunk for which no place is left.
-    #[cold]
-    fn scatter(&mut self, home: &mut Home<'_>, window: u32, bytes: &[u8]) {
-        let mut view = SeriesView::default();
-        let mut data = SeriesData::default();
-        if let Some(extra) = &self.extra {
-            view.add_starts(&extra.apart.starts);
-        }
-        view.add_chunk(home.target, window, TimeRange::ALL, |out| out.extend_from_slice(bytes));
-        let whole = view.read(TimeRange::ALL, &mut data);
-        debug_assert!(whole.is_ok(), "the head's own bytes");
-        for (i, (ts, value)) in data.ts.iter().zip(&data.values).enumerate() {
-            let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
-            self.insert_loose(home, Loose { ts: *ts, bits: value.to_bits(), start_ts });
+        if self.open.len() > 0 {
+            self.finished = self.open.finish(&mut home.chunks.links, self.finished);
         }
     }
 
@@ -285,9 +252,9 @@ impl MemSeries {
                 return Some(Found::Float(bits));
             }
         }
-        let finished = chunks.finished.back_from(self.finished);
-        for chunk in finished.chain(chunks.frozen.back_from(self.frozen)) {
-            let bytes = |out: &mut Vec<u8>| out.extend_from_slice(chunk.bytes);
+        let finished = chunks.links.back_from(self.finished);
+        for chunk in finished.chain(chunks.links.back_from(self.frozen)) {
+            let bytes = |out: &mut Vec<u8>| chunks.links.copy(chunk.tokens, out);
             if let Some(bits) = find_in_chunk(target, chunk.window, ts, bytes) {
                 return Some(Found::Float(bits));
             }
@@ -299,15 +266,11 @@ impl MemSeries {
         })
     }
 
-    /// Sets everything aside for a flush; the caller lets [`Chunks`] follow. With `copy` an earlier flush has
-    /// left frozen chunks, and what is finished goes behind them. False when there is nothing.
-    pub(super) fn freeze(&mut self, home: &mut Home<'_>, copy: bool) -> bool {
+    /// Sets everything aside for a flush, behind what an earlier one has left. False when there is nothing.
+    pub(super) fn freeze(&mut self, home: &mut Home<'_>) -> bool {
         self.finish_open(home);
-        let mut finished = std::mem::replace(&mut self.finished, NO_CHUNK);
-        if copy {
-            finished = self.copy_finished(home, finished);
-        }
-        self.frozen = finished;
+        let finished = std::mem::replace(&mut self.finished, NO_CHUNK);
+        self.frozen = home.chunks.links.join(self.frozen, finished);
         let mut any = self.frozen != NO_CHUNK;
         if let Some(extra) = self.extra.as_mut() {
             let current = extra.apart.starts.last().copied();
@@ -325,32 +288,13 @@ impl MemSeries {
         any
     }
 
-    /// Puts the chunks from `finished` back behind the frozen ones. Answers the place of the last.
-    fn copy_finished(&mut self, home: &mut Home<'_>, finished: u32) -> u32 {
-        let Chunks { finished: from, frozen, n_chunks, .. } = home.chunks;
-        let mut chunks: Vec<_> = from.back_from(finished).collect();
-        chunks.reverse();
-        let mut last = self.frozen;
-        let mut rest = Vec::new();
-        for chunk in chunks {
-            match frozen.put(last, chunk.window, chunk.bytes) {
-                Some(place) => {
-                    last = place;
-                    *n_chunks += 1;
-                }
-                None => rest.push((chunk.window, chunk.bytes.to_vec())),
-            }
-        }
-        for (window, bytes) in rest {
-            self.scatter(home, window, &bytes);
-        }
-        last
-    }
-
     /// Tells the timestamps of the frozen samples that are not slots of the target's windows.
     pub(super) fn frozen_timestamps(&self, chunks: &Chunks, mut tell: impl FnMut(i64)) {
-        for chunk in chunks.frozen.back_from(self.frozen).filter(|chunk| chunk.window == TIMED) {
-            let whole = decode_timed(chunk.bytes, |ts, _| tell(ts));
+        let mut bytes = Vec::new();
+        for chunk in chunks.links.back_from(self.frozen).filter(|chunk| chunk.window == TIMED) {
+            bytes.clear();
+            chunks.links.copy(chunk.tokens, &mut bytes);
+            let whole = decode_timed(&bytes, |ts, _| tell(ts));
             debug_assert!(whole.is_ok(), "the head's own bytes");
         }
         let frozen = self.extra.iter().filter_map(|extra| extra.frozen.as_deref());
@@ -359,9 +303,9 @@ impl MemSeries {
             .for_each(tell);
     }
 
-    /// Forgets what was set aside; the caller lets [`Chunks`] follow.
+    /// Forgets what was set aside.
     pub(super) fn drop_frozen(&mut self, chunks: &mut Chunks) {
-        self.frozen = NO_CHUNK;
+        chunks.free(std::mem::replace(&mut self.frozen, NO_CHUNK));
         let Some(extra) = self.extra.as_mut() else { return };
         if let Some(frozen) = extra.frozen.take() {
             chunks.loose_bytes = chunks.loose_bytes.saturating_sub(frozen.heap_bytes());
@@ -388,9 +332,9 @@ impl MemSeries {
     ) -> SeriesView {
         let Home { target, chunks } = home;
         let mut view = SeriesView::default();
-        view.add_finished(target, range, &chunks.frozen, self.frozen);
+        view.add_finished(target, range, &chunks.links, self.frozen);
         if !frozen_only {
-            view.add_finished(target, range, &chunks.finished, self.finished);
+            view.add_finished(target, range, &chunks.links, self.finished);
             if self.open.len() > 0 {
                 let open = |out: &mut Vec<u8>| self.open.copy(&chunks.links, out);
                 view.add_chunk(target, self.open.window(), range, open);
@@ -430,23 +374,24 @@ impl MemSeries {
             }
             // The last sample may be in a block only: it is still known, unless it is deleted there.
             if !range.contains(self.last_ts) && self.last_ts > kept.last_ts {
-                kept.finish_timed(home);
+                kept.finish_open(home);
                 kept.remember_last(self);
             }
             *self = kept;
         } else if range.contains(self.last_ts) {
             // Only a block holds the last sample, and it is deleted there: it may come anew.
             let newest = data.ts.last().max(data.histograms.last().map(|(ts, _)| ts));
-            self.finish_timed(home);
+            self.finish_open(home);
             self.forget_last(newest.copied(), &data);
         }
         deleted
     }
 
-    /// Gives the memory of all samples back, apart from that of finished chunks, which go with the others.
+    /// Gives the memory of all samples back.
     fn forget_samples(&mut self, home: &mut Home<'_>) {
         home.chunks.n_chunks -= usize::from(self.open.len() > 0);
         self.open.clear(&mut home.chunks.links);
+        [self.finished, self.frozen].into_iter().for_each(|place| home.chunks.free(place));
         let apart = self.extra.iter().flat_map(|e| [Some(&e.apart), e.frozen.as_deref()]);
         let bytes: usize = apart.flatten().map(Apart::heap_bytes).sum();
         home.chunks.loose_bytes = home.chunks.loose_bytes.saturating_sub(bytes);
@@ -454,7 +399,7 @@ impl MemSeries {
 
     fn remember_last(&mut self, of: &Self) {
         self.last_ts = of.last_ts;
-        self.last_bits = of.last_bits;
+        self.open.set_last_bits(of.open.last_bits());
         if of.last_is_histogram() != self.last_is_histogram() {
             self.extra().last_is_histogram = of.last_is_histogram();
         }
@@ -467,7 +412,7 @@ impl MemSeries {
         if is_histogram != self.last_is_histogram() {
             self.extra().last_is_histogram = is_histogram;
         }
-        self.last_bits = data.values.last().map_or(0, |value| value.to_bits());
+        self.open.set_last_bits(data.values.last().map_or(0, |value| value.to_bits()));
     }
 
     /// Stands where a series went, until the next one comes. Never idle, never selected.
@@ -496,8 +441,8 @@ impl MemSeries {
     /// Chunks and bytes of loose samples, counted anew.
     #[cfg(test)]
     pub(super) fn usage(&self, chunks: &Chunks) -> (usize, usize) {
-        let n = chunks.finished.back_from(self.finished).count()
-            + chunks.frozen.back_from(self.frozen).count()
+        let n = chunks.links.back_from(self.finished).count()
+            + chunks.links.back_from(self.frozen).count()
             + usize::from(self.open.len() > 0);
         let apart = self.extra.iter().flat_map(|e| [Some(&e.apart), e.frozen.as_deref()]);
         (n, apart.flatten().map(Apart::heap_bytes).sum())

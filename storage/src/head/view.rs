@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::finished::Finished;
+use super::links::Links;
 use super::open_chunk::{TIMED, decode, decode_timed};
 use super::series::{Apart, Loose};
 use super::target::Target;
@@ -67,13 +67,13 @@ impl SeriesView {
         &mut self,
         target: &mut Target,
         range: TimeRange,
-        finished: &Finished,
+        links: &Links,
         last: u32,
     ) {
-        let mut chunks: Vec<_> = finished.back_from(last).collect();
+        let mut chunks: Vec<_> = links.back_from(last).collect();
         chunks.reverse();
         for chunk in chunks {
-            self.add_chunk(target, chunk.window, range, |out| out.extend_from_slice(chunk.bytes));
+            self.add_chunk(target, chunk.window, range, |out| links.copy(chunk.tokens, out));
         }
     }
 
