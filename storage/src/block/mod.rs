@@ -10,6 +10,7 @@
 //!
 //! Threads: a [`Writer`] belongs to one; a [`Block`] is shared, tombstones are swapped under a lock.
 
+mod group;
 mod load;
 mod meta;
 mod reader;

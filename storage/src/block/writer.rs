@@ -3,27 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::group::Group;
 use super::meta::{BLOCK_META_VERSION, BlockId, BlockMeta};
 use super::sealing::{CHUNKS_VERSION, SealingFile, chunks_footer, chunks_header};
 use super::{CHUNKS_FILE, INDEX_FILE, META_FILE, UNFINISHED};
-use crate::chunk::{Compressor, PAGE_BYTES_TARGET, PageBuilder, WINDOW_SLOTS_MAX};
+use crate::chunk::{Compressor, PAGE_BYTES_TARGET, PageBuilder};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::index::{MemIndex, PageRef, compare_in_entity, entity_labels, write_index};
+use crate::index::{IndexBuilder, PageRef, compare_in_entity, is_target, write_index};
 use crate::model::{Labels, SeriesData};
 
 /// Bytes of samples of one group kept in memory. What exceeds it starts pages, and with them timestamp columns, anew.
 const GROUP_BYTES_MAX: usize = 64 << 20;
-
-/// Samples of a series of the group being collected.
-struct Pending {
-    ord: u32,
-    data: SeriesData,
-    blobs: Vec<Vec<u8>>,
-    histogram_ts: Vec<i64>,
-    next_float: usize,
-    next_histogram: usize,
-}
 
 /// A block being written. In memory: the index rows, and of the samples one group at most.
 /// Dropped unfinished, it removes what it wrote as far as it can; the rest goes at the next start.
@@ -31,21 +22,50 @@ pub struct Writer {
     disk: Arc<dyn Disk>,
     blocks_dir: PathBuf,
     unfinished: PathBuf,
-    chunks: Option<SealingFile>,
+    sink: PageSink,
     target_labels: Vec<String>,
-    index: MemIndex,
-    pages: Vec<PageRef>,
+    index: IndexBuilder,
     meta: BlockMeta,
-    group: Option<Labels>,
+    /// Labels of the target, and whether the index knows of it: it has to have a series.
+    target: Option<Labels>,
+    begun: bool,
     last: Option<Labels>,
-    pending: Vec<Pending>,
-    pending_bytes: usize,
+    group: Group,
     builder: PageBuilder,
+    group_bytes_max: usize,
+    renamed: bool,
+}
+
+/// Where pages go.
+struct PageSink {
+    chunks: Option<SealingFile>,
+    pages: Vec<PageRef>,
     page: Vec<u8>,
     /// A block from the head is merged soon: its pages are written as they are.
     compressor: Option<Compressor>,
-    group_bytes_max: usize,
-    renamed: bool,
+}
+
+impl PageSink {
+    fn finish_page(&mut self, builder: &mut PageBuilder) -> Result<()> {
+        if builder.is_empty() {
+            return Ok(());
+        }
+        self.page.clear();
+        let info = builder.finish(&mut self.page);
+        if let Some(compressor) = &mut self.compressor {
+            compressor.compress(&mut self.page);
+        }
+        let Some(chunks) = &mut self.chunks else { return Ok(()) };
+        self.pages.push(PageRef {
+            min_ts: info.min_ts,
+            max_ts: info.max_ts,
+            offset: chunks.len(),
+            len: u32::try_from(self.page.len()).unwrap_or(info.len),
+            first_ord: info.first_ord,
+            last_ord: info.last_ord,
+        });
+        chunks.write(&self.page)
+    }
 }
 
 impl Writer {
@@ -71,10 +91,14 @@ impl Writer {
             disk,
             blocks_dir: blocks_dir.to_owned(),
             unfinished,
-            chunks: Some(chunks),
+            sink: PageSink {
+                chunks: Some(chunks),
+                pages: Vec::new(),
+                page: Vec::new(),
+                compressor: (level > 0).then(Compressor::default),
+            },
             target_labels: target_labels.to_vec(),
-            index: MemIndex::new(target_labels),
-            pages: Vec::new(),
+            index: IndexBuilder::new(target_labels),
             meta: BlockMeta {
                 version: BLOCK_META_VERSION,
                 id,
@@ -88,30 +112,30 @@ impl Writer {
                 chunks_bytes: 0,
                 index_bytes: 0,
             },
-            group: None,
+            target: None,
+            begun: false,
             last: None,
-            pending: Vec::new(),
-            pending_bytes: 0,
+            group: Group::default(),
             builder: PageBuilder::new(0),
-            page: Vec::new(),
-            compressor: (level > 0).then(Compressor::default),
             group_bytes_max: GROUP_BYTES_MAX,
             renamed: false,
         })
     }
 
-    /// Begins the series of the target with these labels (see [`entity_labels`]). Targets come in ascending order.
+    /// Begins the series of the target with these labels (see [`crate::index::entity_labels`]). Targets come in
+    /// ascending order.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the order is broken.
     pub fn begin_group(&mut self, entity: &Labels) -> Result<()> {
-        if self.group.as_ref().is_some_and(|group| group >= entity) {
+        if self.target.as_ref().is_some_and(|target| target >= entity) {
             return Err(Error::Invalid {
                 what: format!("block writer: target {entity} is out of order"),
             });
         }
         self.flush_group()?;
-        self.group = Some(entity.clone());
+        self.target = Some(entity.clone());
+        self.begun = false;
         self.last = None;
         Ok(())
     }
@@ -121,7 +145,8 @@ impl Writer {
     /// # Errors
     /// [`Error::Invalid`] when the series is not of the group or the order is broken.
     pub fn add_series(&mut self, labels: &Labels, data: &SeriesData) -> Result<()> {
-        if self.group.as_ref() != Some(&entity_labels(labels, &self.target_labels)) {
+        let own = labels.iter().filter(|(name, _)| is_target(name, &self.target_labels));
+        if self.target.as_ref().is_none_or(|target| !target.iter().eq(own)) {
             return Err(Error::Invalid {
                 what: format!("block writer: series {labels} is not of this target"),
             });
@@ -134,37 +159,37 @@ impl Writer {
         if data.is_empty() {
             return Ok(());
         }
+        let ord = self.index_series(|index| index.push(labels))?;
+        self.last = Some(labels.clone());
+        self.add_data(ord, data)
+    }
+
+    /// Lets `add` add series of the group to the index, in their order, each of which is to get samples by
+    /// [`Writer::add_data`]. All series of a block come this way, or none.
+    pub(crate) fn index_series<T>(
+        &mut self,
+        add: impl FnOnce(&mut IndexBuilder) -> Result<T>,
+    ) -> Result<T> {
+        if !self.begun {
+            self.begun = true;
+            self.index.begin_entity(self.target.as_ref().unwrap_or(&Labels::empty()))?;
+        }
+        add(&mut self.index)
+    }
+
+    /// Adds the samples of the series at place `ord` of the index. Series come in order, each once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the columns of `data` do not fit or do not ascend.
+    pub(crate) fn add_data(&mut self, ord: u32, data: &SeriesData) -> Result<()> {
         if !is_well_formed(data) {
             return Err(Error::Invalid {
-                what: format!("block writer: the columns of {labels} do not fit or do not ascend"),
+                what: format!("block writer: the columns of series {ord} do not fit or ascend"),
             });
         }
-        let (ord, _) = self.index.insert(labels)?;
-        let mut pending = Pending {
-            ord: ord.0,
-            data: SeriesData {
-                ts: data.ts.clone(),
-                values: data.values.clone(),
-                start_ts: data.start_ts.clone(),
-                histograms: Vec::new(),
-            },
-            blobs: Vec::with_capacity(data.histograms.len()),
-            histogram_ts: Vec::with_capacity(data.histograms.len()),
-            next_float: 0,
-            next_histogram: 0,
-        };
-        for (ts, histogram) in &data.histograms {
-            let mut blob = Vec::new();
-            histogram.encode(&mut blob);
-            self.pending_bytes += blob.len() + 32;
-            pending.blobs.push(blob);
-            pending.histogram_ts.push(*ts);
-        }
-        self.pending_bytes += data.ts.len() * 16 + data.start_ts.len() * 8 + size_of::<Pending>();
-        self.pending.push(pending);
+        self.group.add(ord, data);
         self.count(data);
-        self.last = Some(labels.clone());
-        if self.pending_bytes > self.group_bytes_max {
+        if self.group.bytes() > self.group_bytes_max {
             self.flush_group()?;
         }
         Ok(())
@@ -203,73 +228,27 @@ impl Writer {
     /// Bytes of samples written so far.
     #[must_use]
     pub fn chunks_bytes(&self) -> u64 {
-        self.chunks.as_ref().map_or(0, SealingFile::len)
+        self.sink.chunks.as_ref().map_or(0, SealingFile::len)
     }
 
     fn flush_group(&mut self) -> Result<()> {
-        let mut pending = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
-        let Some(entity) = pending
-            .first()
-            .and_then(|first| self.index.entity_of(crate::model::SeriesOrd(first.ord)))
-        else {
+        if self.group.is_empty() {
             return Ok(());
-        };
-        self.builder.reset(entity.0);
-        let per_window = samples_per_window(&pending);
-        while let Some(cut) = next_cut(&pending, per_window) {
-            for series in &mut pending {
-                self.add_window(series, cut);
-                if self.builder.encoded_len_estimate() >= PAGE_BYTES_TARGET {
-                    self.finish_page()?;
+        }
+        let Self { group, builder, index, sink, .. } = self;
+        builder.reset(index.n_entities().saturating_sub(1));
+        let per_window = group.samples_per_window();
+        while let Some(cut) = group.next_cut(per_window) {
+            group.add_window(cut, builder, |builder| {
+                if builder.encoded_len_estimate() < PAGE_BYTES_TARGET {
+                    return Ok(());
                 }
-            }
-            self.finish_page()?;
+                sink.finish_page(builder)
+            })?;
+            sink.finish_page(builder)?;
         }
+        group.clear();
         Ok(())
-    }
-
-    /// Adds what the series has before `cut` (`None`: all).
-    fn add_window(&mut self, series: &mut Pending, cut: Option<i64>) {
-        let ts = &series.data.ts;
-        let floats =
-            series.next_float..series.next_float + count_before(ts, series.next_float, cut);
-        if let (Some(ts), Some(values)) =
-            (ts.get(floats.clone()), series.data.values.get(floats.clone()))
-        {
-            let start_ts = series.data.start_ts.get(floats.clone()).unwrap_or(&[]);
-            self.builder.add_floats(series.ord, ts, values, start_ts);
-            series.next_float = floats.end;
-        }
-        let begin = series.next_histogram;
-        let histograms = begin..begin + count_before(&series.histogram_ts, begin, cut);
-        if let (Some(ts), Some(blobs)) =
-            (series.histogram_ts.get(histograms.clone()), series.blobs.get(histograms.clone()))
-        {
-            self.builder.add_histograms(series.ord, ts, blobs);
-            series.next_histogram = histograms.end;
-        }
-    }
-
-    fn finish_page(&mut self) -> Result<()> {
-        if self.builder.is_empty() {
-            return Ok(());
-        }
-        self.page.clear();
-        let info = self.builder.finish(&mut self.page);
-        if let Some(compressor) = &mut self.compressor {
-            compressor.compress(&mut self.page);
-        }
-        let Some(chunks) = &mut self.chunks else { return Ok(()) };
-        self.pages.push(PageRef {
-            min_ts: info.min_ts,
-            max_ts: info.max_ts,
-            offset: chunks.len(),
-            len: u32::try_from(self.page.len()).unwrap_or(info.len),
-            first_ord: info.first_ord,
-            last_ord: info.last_ord,
-        });
-        chunks.write(&self.page)
     }
 
     /// Finishes the block: files and directory synced, renamed, the parent synced. Durable on return.
@@ -283,14 +262,14 @@ impl Writer {
     /// Writes and syncs what is left; the block has its name only once it is published.
     pub fn seal(mut self) -> Result<Sealed> {
         self.flush_group()?;
-        let n_pages = self.pages.len() as u64;
-        if let Some(mut chunks) = self.chunks.take() {
+        let n_pages = self.sink.pages.len() as u64;
+        if let Some(mut chunks) = self.sink.chunks.take() {
             let footer = chunks_footer(CHUNKS_VERSION, chunks.len(), n_pages);
             chunks.write(&footer)?;
             self.meta.chunks_bytes = chunks.seal()?;
         }
         let mut index = SealingFile::create(self.disk.as_ref(), &self.unfinished.join(INDEX_FILE))?;
-        write_index(&self.index, &self.pages, &mut |bytes| index.write(bytes))?;
+        write_index(&self.index, &self.sink.pages, &mut |bytes| index.write(bytes))?;
         self.meta.index_bytes = index.seal()?;
         let mut meta = SealingFile::create(self.disk.as_ref(), &self.unfinished.join(META_FILE))?;
         meta.write(&self.meta.encode())?;
@@ -308,7 +287,7 @@ impl Writer {
 
     /// Removes what was written.
     pub fn abort(mut self) -> Result<()> {
-        self.chunks = None;
+        self.sink.chunks = None;
         self.renamed = true;
         self.disk.remove_dir_all(&self.unfinished)
     }
@@ -317,7 +296,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.renamed {
-            self.chunks = None;
+            self.sink.chunks = None;
             // What cannot be removed now is removed when the blocks are loaded.
             self.disk.remove_dir_all(&self.unfinished).ok();
         }
@@ -361,37 +340,4 @@ fn is_well_formed(data: &SeriesData) -> bool {
         && (data.start_ts.is_empty() || data.start_ts.len() == n)
         && data.ts.is_sorted_by(|a, b| a < b)
         && data.histograms.is_sorted_by(|a, b| a.0 < b.0)
-}
-
-/// Samples per window such that the windows of the longest series are of one length.
-fn samples_per_window(pending: &[Pending]) -> usize {
-    let longest =
-        pending.iter().map(|series| series.data.ts.len().max(series.histogram_ts.len())).max();
-    let longest = longest.unwrap_or(0).max(1);
-    longest.div_ceil(longest.div_ceil(WINDOW_SLOTS_MAX))
-}
-
-/// The end of the next window: the time at which the first series would exceed it. `Some(None)`: all the rest
-/// fits. `None`: nothing is left.
-fn next_cut(pending: &[Pending], per_window: usize) -> Option<Option<i64>> {
-    let left = |series: &Pending| {
-        series.next_float < series.data.ts.len()
-            || series.next_histogram < series.histogram_ts.len()
-    };
-    if !pending.iter().any(left) {
-        return None;
-    }
-    let ends = pending.iter().flat_map(|series| {
-        [
-            series.data.ts.get(series.next_float + per_window),
-            series.histogram_ts.get(series.next_histogram + per_window),
-        ]
-    });
-    Some(ends.flatten().min().copied())
-}
-
-/// How many of `ts[from..]` lie before `cut`.
-fn count_before(ts: &[i64], from: usize, cut: Option<i64>) -> usize {
-    let rest = ts.get(from..).unwrap_or(&[]);
-    cut.map_or(rest.len(), |cut| rest.partition_point(|ts| *ts < cut))
 }

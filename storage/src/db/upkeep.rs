@@ -11,8 +11,7 @@ use super::{Db, Maintenance};
 use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
 use crate::compact::{self, DAY_MS};
 use crate::error::Result;
-use crate::head::FrozenTarget;
-use crate::index::MemIndex;
+use crate::index::{BlockOrder, MemIndex, RowCopier};
 use crate::model::TimeRange;
 
 /// Time between two flushes while memory is short.
@@ -116,12 +115,12 @@ impl Db {
             period_ms *= 8;
             periods = self.head.frozen_periods(period_ms);
         }
-        let targets = self.head.targets();
+        let order = self.head.with_index(MemIndex::block_order);
         for period in periods {
             let min = period.saturating_mul(period_ms);
             let range = TimeRange::new(min, min.saturating_add(period_ms - 1));
             let id = maintenance.take_id();
-            match self.write_block(id, &targets, range) {
+            match self.write_block(id, &order, range) {
                 Ok(block) => written.extend(block),
                 Err(error) => {
                     // Whatever failed, something of it may be there.
@@ -136,13 +135,13 @@ impl Db {
     fn write_block(
         &self,
         id: BlockId,
-        targets: &[FrozenTarget],
+        order: &BlockOrder,
         range: TimeRange,
     ) -> Result<Option<Arc<Block>>> {
         let disk = Arc::clone(&self.disk);
         let labels = &self.options.target_labels;
         let mut writer = Writer::new(disk, &self.blocks_dir, id, 0, Vec::new(), labels)?;
-        self.write_period(&mut writer, targets, range)?;
+        self.write_period(&mut writer, order, range)?;
         if writer.is_empty() {
             writer.abort()?;
             return Ok(None);
@@ -154,18 +153,32 @@ impl Db {
     fn write_period(
         &self,
         writer: &mut Writer,
-        targets: &[FrozenTarget],
+        order: &BlockOrder,
         range: TimeRange,
     ) -> Result<()> {
-        for target in targets {
+        let mut copier = RowCopier::default();
+        let mut ords = Vec::new();
+        for entity in order.entities().iter().copied() {
             self.check_moving()?;
             let mut begun = false;
-            self.head.read_frozen(target, range, |entity, labels, data| {
+            self.head.read_frozen(order, entity, range, &mut |batch| {
                 if !begun {
                     begun = true;
-                    writer.begin_group(entity)?;
+                    writer
+                        .begin_group(&self.head.with_index(|index| index.entity_labels(entity)))?;
                 }
-                writer.add_series(labels, data)
+                ords.clear();
+                writer.index_series(|builder| {
+                    self.head.with_index(|index| {
+                        for series in batch {
+                            ords.push(copier.copy(index, series.ord, builder)?);
+                        }
+                        Ok(())
+                    })
+                })?;
+                ords.iter()
+                    .zip(batch)
+                    .try_for_each(|(ord, series)| writer.add_data(*ord, &series.data))
             })?;
         }
         Ok(())

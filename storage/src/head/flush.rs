@@ -6,20 +6,24 @@ use std::collections::BTreeSet;
 use super::chunks::Home;
 use super::records;
 use super::target::Target;
-use super::{Head, Registry, Shard};
+use super::{Head, Place, Registry, Shard};
 use crate::append::Exemplar;
 use crate::error::{Error, Result};
-use crate::index::{EntityId, MemIndex};
-use crate::model::{Labels, SeriesData, SeriesOrd, SeriesRef, TimeRange};
+use crate::index::{BlockOrder, EntityId, MemIndex};
+use crate::model::{SeriesData, SeriesOrd, SeriesRef, TimeRange};
 use crate::wal::{RecordKind, Visit};
 
 /// Payload bytes of a checkpoint's records.
 const CHECKPOINT_RECORD_BYTES_TARGET: usize = 256 << 10;
 
-/// The series of one target, ready to be written.
-pub(crate) struct FrozenTarget {
-    entity: EntityId,
-    series: Vec<SeriesOrd>,
+/// Series whose frozen samples are handed out at a time.
+const SERIES_PER_BATCH: usize = 64;
+
+/// A series of a target with its frozen samples.
+#[derive(Debug)]
+pub(crate) struct FrozenSeries {
+    pub(crate) ord: SeriesOrd,
+    pub(crate) data: SeriesData,
 }
 
 impl Head {
@@ -79,45 +83,48 @@ impl Head {
         periods
     }
 
-    /// The series by target, in the order of a block.
-    pub(crate) fn targets(&self) -> Vec<FrozenTarget> {
-        let registry = self.registry.read();
-        let in_order = registry.index.block_order(None).into_iter();
-        in_order.map(|(entity, series)| FrozenTarget { entity, series }).collect()
-    }
-
-    /// Hands out the frozen samples of a target's series inside `range`, with the target's own labels and
-    /// those of the series, leaving out series without any.
+    /// Hands out the frozen samples of a target's series inside `range`, some series at a time, in the order
+    /// of a block, leaving out series without any. The caller excludes eviction.
     pub(crate) fn read_frozen(
         &self,
-        target: &FrozenTarget,
+        order: &BlockOrder,
+        entity: EntityId,
         range: TimeRange,
-        mut each: impl FnMut(&Labels, &Labels, &SeriesData) -> Result<()>,
+        each: &mut dyn FnMut(&[FrozenSeries]) -> Result<()>,
     ) -> Result<()> {
-        let mut data = SeriesData::default();
-        let mut entity = None;
-        for ord in &target.series {
-            let place = self.registry.read().place(*ord);
-            let Some(place) = place else { continue };
-            let view = {
-                let mut shard = self.shard(place).lock();
-                let Some((series, mut home)) = shard.at(place.local()) else { continue };
-                series.view(&mut home, range, true)
-            };
-            if view.is_empty() {
-                continue;
-            }
-            // Labels are made one at a time: those of all series at once would take more than the samples.
+        let places: Vec<(Place, SeriesOrd)> = {
             let registry = self.registry.read();
-            let labels = registry.index.labels(*ord);
-            let entity = entity.get_or_insert_with(|| registry.index.entity_labels(target.entity));
-            drop(registry);
-            data.clear();
-            view.read(range, &mut data).map_err(|cause| Error::Invalid {
-                what: format!("the head's own chunk of {labels} does not decode: {cause}"),
-            })?;
-            if !data.is_empty() {
-                each(entity, &labels, &data)?;
+            let ords = registry.index.series_in_order(order, entity).into_iter();
+            ords.filter_map(|ord| Some((registry.place(ord)?, ord))).collect()
+        };
+        let mut batch: Vec<FrozenSeries> = Vec::new();
+        for some in places.chunks(SERIES_PER_BATCH) {
+            let mut views = Vec::with_capacity(some.len());
+            for run in some.chunk_by(|a, b| a.0.shard() == b.0.shard()) {
+                let Some((first, _)) = run.first() else { continue };
+                let mut shard = self.shard(*first).lock();
+                for (place, ord) in run {
+                    if let Some((series, mut home)) = shard.at(place.local()) {
+                        views.push((*ord, series.view(&mut home, range, true)));
+                    }
+                }
+            }
+            let mut len = 0;
+            for (ord, view) in views.iter().filter(|(_, view)| !view.is_empty()) {
+                if batch.len() == len {
+                    batch.push(FrozenSeries { ord: *ord, data: SeriesData::default() });
+                }
+                let Some(place) = batch.get_mut(len) else { break };
+                place.ord = *ord;
+                place.data.clear();
+                view.read(range, &mut place.data).map_err(|cause| Error::Invalid {
+                    what: format!("the head's own chunk does not decode: {cause}"),
+                })?;
+                len += usize::from(!place.data.is_empty());
+            }
+            match batch.get(..len) {
+                Some(batch) if len > 0 => each(batch)?,
+                _ => {}
             }
         }
         Ok(())

@@ -40,7 +40,6 @@ use roaring::RoaringBitmap;
 
 pub use appender::{Appender, SeriesHandle};
 pub use explore::{Explore, Exploring};
-pub(crate) use flush::FrozenTarget;
 pub(crate) use replay::Replayer;
 pub(crate) use view::SeriesView;
 

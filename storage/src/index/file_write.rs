@@ -1,12 +1,12 @@
-//! Writes the index file of a block from an index in memory.
+//! Writes the index file of a block.
 
 use roaring::RoaringBitmap;
 
-use super::mem::MemIndex;
-use super::pairs::{Class, entity_pairs};
-use super::postings::Postings;
+use super::ascending::Ascending;
+use super::builder::{IndexBuilder, METRIC};
+use super::pairs::{Class, NO_METRIC};
 use super::sections::{Section, SectionSink};
-use crate::codec::put_uvarint;
+use crate::codec::{Malformed, Reader, put_uvarint};
 use crate::error::{Error, Result};
 
 /// Rows between two entries of the row offset table.
@@ -60,59 +60,50 @@ fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Numbers of the file for the numbers of the index in memory.
+/// Numbers of the file for the numbers of the builder.
 struct Numbering<'a> {
     /// All texts, ascending.
-    texts: Vec<&'a str>,
-    /// Symbol of each value.
-    symbol_of: Vec<u32>,
-    /// Names of the index in memory in the order of the file.
+    texts: Vec<&'a [u8]>,
+    /// Names of the builder in the order of the file.
     names: Vec<u32>,
     /// Place of each name in the file.
     name_of: Vec<u32>,
-    /// Per name of the index in memory: the symbols of its values, ascending.
-    values: Vec<Vec<u32>>,
+    /// Per name of the builder: of its values the symbol of the file and their number, ascending by symbol.
+    values: Vec<Vec<(u32, u32)>>,
+    /// Per name of the builder: the place of each value among the values of the name.
+    value_of: Vec<Vec<u32>>,
 }
 
 impl<'a> Numbering<'a> {
-    fn new(index: &'a MemIndex) -> Result<Self> {
-        let n_names = narrow(index.pairs.names.len())?;
+    fn new(index: &'a IndexBuilder) -> Result<Self> {
+        let n_names = narrow(index.names.len())?;
         let n_symbols = narrow(index.symbols.len())?;
-        let mut texts: Vec<&str> = (0..n_names).map(|id| index.name_text(id)).collect();
-        texts.extend((0..n_symbols).map(|id| index.symbol(id)));
+        let mut texts: Vec<&[u8]> = (0..n_names).map(|id| index.text_of_name(id)).collect();
+        texts.extend((0..n_symbols).map(|id| index.symbols.get(id)));
         texts.sort_unstable();
         texts.dedup();
-        let place =
-            |text: &str| texts.binary_search(&text).map_err(|_| too_large()).and_then(narrow);
+        let place = |text| narrow(texts.binary_search(&text).map_err(|_| too_large())?);
         let symbol_of: Vec<u32> =
-            (0..n_symbols).map(|id| place(index.symbol(id))).collect::<Result<_>>()?;
+            (0..n_symbols).map(|id| place(index.symbols.get(id))).collect::<Result<_>>()?;
         let mut names: Vec<u32> = (0..n_names).collect();
-        names.sort_unstable_by_key(|id| index.name_text(*id));
-        let mut name_of = vec![0; names.len()];
-        for (at, id) in names.iter().enumerate() {
-            if let Some(slot) = name_of.get_mut(*id as usize) {
-                *slot = narrow(at)?;
-            }
+        names.sort_unstable_by_key(|id| index.text_of_name(*id));
+        let (mut values, mut value_of) = (Vec::new(), Vec::new());
+        for name in &index.names {
+            let symbols = name.values.iter().map(|value| symbol_of.get(value.symbol as usize));
+            let mut sorted: Vec<(u32, u32)> =
+                symbols.zip(0..).filter_map(|(symbol, number)| Some((*symbol?, number))).collect();
+            sorted.sort_unstable();
+            value_of.push(inverse(sorted.iter().map(|entry| entry.1), sorted.len()));
+            values.push(sorted);
         }
-        let values = index.pairs.names.iter().map(|name| {
-            let symbols = name.values.keys().filter_map(|value| symbol_of.get(*value as usize));
-            let mut symbols: Vec<u32> = symbols.copied().collect();
-            symbols.sort_unstable();
-            symbols
-        });
-        let values = values.collect();
-        Ok(Self { symbol_of, names, name_of, values, texts })
+        let name_of = inverse(names.iter().copied(), names.len());
+        Ok(Self { texts, names, name_of, values, value_of })
     }
 
     /// Place of a value among the values of its name.
     fn value(&self, name: u32, value: u32) -> Result<u32> {
-        let symbol = self.symbol_of.get(value as usize);
-        let place = self
-            .values
-            .get(name as usize)
-            .zip(symbol)
-            .and_then(|(all, symbol)| all.binary_search(symbol).ok());
-        narrow(place.ok_or_else(too_large)?)
+        let places = self.value_of.get(name as usize);
+        places.and_then(|places| places.get(value as usize)).copied().ok_or_else(too_large)
     }
 
     fn name(&self, name: u32) -> u32 {
@@ -120,14 +111,23 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// Writes the index. The series of each entity must have neighbouring places, no series may have been
-/// removed, and `pages` ascend by entity.
+/// At which place of the list each number stands.
+fn inverse(list: impl Iterator<Item = u32>, len: usize) -> Vec<u32> {
+    let mut places = vec![0; len];
+    for (place, number) in (0..).zip(list) {
+        if let Some(slot) = places.get_mut(number as usize) {
+            *slot = place;
+        }
+    }
+    places
+}
+
+/// Writes the index. `pages` ascend by entity.
 pub(crate) fn write_index(
-    index: &MemIndex,
+    index: &IndexBuilder,
     pages: &[PageRef],
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    debug_assert!(index.removed.is_empty());
     let numbering = Numbering::new(index)?;
     let mut sink = SectionSink::begin(write)?;
     sink.section(Section::Symbols, &symbols(&numbering)?)?;
@@ -140,7 +140,7 @@ pub(crate) fn write_index(
     sink.section(Section::Shapes, &shapes(index, &numbering)?)?;
     sink.section(Section::Rows, &rows(index, &numbering)?)?;
     sink.section(Section::Pages, &page_directory(pages))?;
-    sink.finish(index.ord_end(), index.n_entities())
+    sink.finish(index.n_series(), index.n_entities())
 }
 
 /// A count, count + 1 offsets into what follows, and that.
@@ -157,27 +157,22 @@ fn symbols(numbering: &Numbering<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut ends = Vec::with_capacity(numbering.texts.len());
     for text in &numbering.texts {
-        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(text);
         ends.push(narrow(bytes.len())?);
     }
     with_offsets(&ends, &bytes)
 }
 
 /// Names, values and postings.
-fn pairs(index: &MemIndex, numbering: &Numbering<'_>) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+fn pairs(index: &IndexBuilder, numbering: &Numbering<'_>) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     let (mut names, mut values, mut postings) = (Vec::new(), Vec::new(), Vec::new());
     put_u32(&mut names, narrow(numbering.names.len())?);
     let mut n_values = 0usize;
     for id in &numbering.names {
-        let Some(name) = index.pairs.name(*id) else { continue };
-        let text = index.name_text(*id);
+        let Some(name) = index.names.get(*id as usize) else { continue };
+        let text = index.text_of_name(*id);
         let symbol = numbering.texts.binary_search(&text).map_err(|_| too_large())?;
-        let mut sorted: Vec<(u32, &Postings)> = name
-            .values
-            .iter()
-            .map(|(value, holders)| Ok((numbering.value(*id, *value)?, holders)))
-            .collect::<Result<_>>()?;
-        sorted.sort_unstable_by_key(|entry| entry.0);
+        let sorted = numbering.values.get(*id as usize).map_or(&[][..], Vec::as_slice);
         put_u32(&mut names, narrow(symbol)?);
         put_u32(
             &mut names,
@@ -191,17 +186,18 @@ fn pairs(index: &MemIndex, numbering: &Numbering<'_>) -> Result<(Vec<u8>, Vec<u8
         put_u32(&mut names, narrow(sorted.len())?);
         put_u32(&mut names, narrow(postings.len())?);
         match name.class {
-            Class::Target => put_postings(&mut postings, &name.having.to_bitmap()),
-            _ => put_postings(&mut postings, &index.of_shapes(&name.having)),
+            Class::Target => put_postings(&mut postings, name.having.to_bitmap()),
+            _ => put_postings(&mut postings, of_shapes(index, &name.having)),
         }
         n_values += sorted.len();
-        for (place, holders) in sorted {
-            let symbol = numbering.values.get(*id as usize).and_then(|all| all.get(place as usize));
-            put_u32(&mut values, *symbol.ok_or_else(too_large)?);
+        for (symbol, number) in sorted {
+            put_u32(&mut values, *symbol);
             put_u32(&mut values, narrow(postings.len())?);
+            let holders = name.values.get(*number as usize).map(|value| &value.holders);
+            let holders = holders.ok_or_else(too_large)?;
             match name.class {
-                Class::Metric => put_postings(&mut postings, &index.of_shapes(holders)),
-                _ => put_postings(&mut postings, &holders.to_bitmap()),
+                Class::Metric => put_postings(&mut postings, of_shapes(index, holders)),
+                _ => put_postings(&mut postings, holders.to_bitmap()),
             }
         }
     }
@@ -209,9 +205,19 @@ fn pairs(index: &MemIndex, numbering: &Numbering<'_>) -> Result<(Vec<u8>, Vec<u8
     Ok((names, values, postings))
 }
 
+/// The series of some shapes.
+fn of_shapes(index: &IndexBuilder, shapes: &Ascending) -> RoaringBitmap {
+    let mut all = RoaringBitmap::new();
+    for shape in shapes.iter() {
+        if let Some(series) = index.shape_series.get(shape as usize) {
+            series.add_to(&mut all);
+        }
+    }
+    all
+}
+
 /// Appends a set: as gaps when that is shorter and quickly decoded, else as roaring writes it.
-pub(super) fn put_postings(out: &mut Vec<u8>, set: &RoaringBitmap) {
-    let mut set = set.clone();
+pub(super) fn put_postings(out: &mut Vec<u8>, mut set: RoaringBitmap) {
     set.optimize();
     let roaring_bytes = set.serialized_size();
     if set.len() <= GAPS_MAX {
@@ -233,39 +239,42 @@ pub(super) fn put_postings(out: &mut Vec<u8>, set: &RoaringBitmap) {
     set.serialize_into(&mut *out).ok();
 }
 
-fn entities(index: &MemIndex, numbering: &Numbering<'_>, pages: &[PageRef]) -> Result<Vec<u8>> {
+fn entities(index: &IndexBuilder, numbering: &Numbering<'_>, pages: &[PageRef]) -> Result<Vec<u8>> {
     let (mut table, mut bytes) = (Vec::new(), Vec::new());
-    let (mut first_ord, mut first_page) = (0u32, 0usize);
-    for entity in 0..index.n_entities() {
+    let mut first_page = 0usize;
+    let mut labels = Reader::new(&index.entities);
+    let begins = index.entity_series.iter().copied();
+    let ends = begins.clone().skip(1).chain([index.n_series()]);
+    for (first_ord, behind) in begins.zip(ends) {
         put_u32(&mut table, first_ord);
         put_u32(&mut table, narrow(first_page)?);
         put_u32(&mut table, narrow(bytes.len())?);
-        let labels = entity_pairs(index.entities.get(entity));
-        put_uvarint(&mut bytes, labels.clone().count() as u64);
-        for (name, value) in labels {
+        let n_labels = own(labels.uvarint("label count"))?;
+        put_uvarint(&mut bytes, n_labels);
+        for _ in 0..n_labels {
+            let name = own(labels.uvarint("label name"))? as u32;
+            let value = own(labels.uvarint("label value"))? as u32;
             put_uvarint(&mut bytes, u64::from(numbering.name(name)));
             put_uvarint(&mut bytes, u64::from(numbering.value(name, value)?));
         }
-        let series = index.pairs.entity_series.get(entity as usize).map_or(0, Postings::len);
-        first_ord += narrow(usize::try_from(series).map_err(|_| too_large())?)?;
         let here = pages.get(first_page..).unwrap_or(&[]);
-        first_page += here.iter().take_while(|page| page.first_ord < first_ord).count();
+        first_page += here.iter().take_while(|page| page.first_ord < behind).count();
     }
-    put_u32(&mut table, first_ord);
+    put_u32(&mut table, index.n_series());
     put_u32(&mut table, narrow(first_page)?);
     put_u32(&mut table, narrow(bytes.len())?);
     table.extend_from_slice(&bytes);
     Ok(table)
 }
 
-fn shapes(index: &MemIndex, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
+fn shapes(index: &IndexBuilder, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut ends = Vec::new();
     for shape in 0..narrow(index.shapes.len())? {
-        let (metric, names) = index.shape_parts(shape);
-        let metric = match metric {
-            None => 0,
-            Some(metric) => u64::from(numbering.value(super::pairs::METRIC_NAME_ID, metric)?) + 1,
+        let (metric, names) = index.shapes.get(shape).split_first().ok_or_else(too_large)?;
+        let metric = match *metric {
+            NO_METRIC => 0,
+            metric => u64::from(numbering.value(METRIC, metric)?) + 1,
         };
         put_uvarint(&mut bytes, metric);
         put_uvarint(&mut bytes, names.len() as u64);
@@ -277,20 +286,28 @@ fn shapes(index: &MemIndex, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
     with_offsets(&ends, &bytes)
 }
 
-fn rows(index: &MemIndex, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
-    let (mut bytes, mut offsets) = (Vec::new(), Vec::new());
-    for ord in 0..index.ord_end() {
+fn rows(index: &IndexBuilder, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
+    let (mut bytes, mut offsets) = (Vec::with_capacity(index.rows.len()), Vec::new());
+    let mut rows = Reader::new(&index.rows);
+    for ord in 0..index.n_series() {
         if ord.is_multiple_of(INDEX_ROWS_PER_OFFSET) {
             put_u32(&mut offsets, narrow(bytes.len())?);
         }
-        let row = index.row(ord).ok_or_else(too_large)?;
-        put_uvarint(&mut bytes, u64::from(row.shape));
-        for (name, value) in row.residual_names().iter().zip(row.residual) {
-            put_uvarint(&mut bytes, u64::from(numbering.value(*name, *value)?));
+        let shape = own(rows.uvarint("shape"))?;
+        put_uvarint(&mut bytes, shape);
+        for name in index.shapes.get(shape as u32).get(1..).unwrap_or_default() {
+            let value = own(rows.uvarint("value"))? as u32;
+            put_uvarint(&mut bytes, u64::from(numbering.value(*name, value)?));
         }
     }
     offsets.extend_from_slice(&bytes);
     Ok(offsets)
+}
+
+/// A number that the builder wrote for itself.
+fn own(read: std::result::Result<u64, Malformed>) -> Result<u64> {
+    debug_assert!(read.is_ok(), "the builder's own bytes");
+    read.map_err(|cause| Error::Invalid { what: format!("the index of a block: {cause}") })
 }
 
 fn page_directory(pages: &[PageRef]) -> Vec<u8> {

@@ -5,8 +5,8 @@
 //! and the names of its other labels. What remains are the *residual* values. Thousands of series share an
 //! entity or a shape, so that a series costs a handful of small numbers.
 //!
-//! [`MemIndex`] is the index of the head; [`IndexFile`] the index of a block, read in place from a mapped file
-//! (`storage/FORMAT.md`, "index"). Both answer matchers by the same code (`resolve`).
+//! [`MemIndex`] is the index of the head; `IndexBuilder` the index of a block while it is written; [`IndexFile`]
+//! the index of a block, read in place from a mapped file (`storage/FORMAT.md`, "index"). The first and the last answer matchers by the same code (`resolve`).
 //!
 //! Invariants: a [`SeriesOrd`](crate::model::SeriesOrd) means a place in one index only, and the series there
 //! until it is removed: places, entities, symbols, shapes and names that nobody has any more are given again.
@@ -14,6 +14,9 @@
 //! not exist.
 //! Threads: `MemIndex` has one writer behind its owner's lock; `IndexFile` is shared freely.
 
+mod ascending;
+mod builder;
+mod copy;
 mod explore;
 mod file;
 mod file_labels;
@@ -34,6 +37,8 @@ mod split;
 mod top;
 mod values;
 
+pub(crate) use builder::IndexBuilder;
+pub(crate) use copy::RowCopier;
 pub use explore::{Exploration, Explored, LabelCount, Rank, SeriesCount};
 pub use file::IndexFile;
 pub(crate) use file_labels::LabelWalk;
@@ -43,8 +48,10 @@ pub use file_write::{
     INDEX_POSTINGS_GAPS, INDEX_POSTINGS_ROARING, INDEX_ROWS_PER_OFFSET, PageRef,
 };
 pub use mem::{EntityId, MemIndex, Removed};
+pub use order::BlockOrder;
 pub use resolve::Cardinality;
 pub use sections::{INDEX_FOOTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION};
+pub(crate) use split::is_target;
 pub use split::{compare_in_entity, entity_labels};
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use roaring::RoaringBitmap;
-
 use super::interner::Interner;
 use super::mem::{EntityId, MemIndex};
 use super::pairs::{Row, entity_pairs};
@@ -39,11 +37,26 @@ fn rank(texts: &Interner<u8>, in_use: impl Fn(u32) -> bool) -> Vec<u32> {
     ranks
 }
 
+/// The targets of an index in the order of a block, and what it takes to sort the series of each. Holds for the
+/// series that were there when it was made, as long as none is removed.
+pub struct BlockOrder {
+    ranks: Ranks,
+    entities: Vec<EntityId>,
+}
+
+impl BlockOrder {
+    /// The targets, ascending by their labels.
+    #[must_use]
+    pub fn entities(&self) -> &[EntityId] {
+        &self.entities
+    }
+}
+
 impl MemIndex {
-    /// The series (those in `within`, if given) in the order of a block: by the labels of the target, then as
+    /// The order in which a block wants the series: by the labels of the target, then as
     /// [`super::compare_in_entity`] orders them. Compares numbers instead of texts: for sorting many series.
     #[must_use]
-    pub fn block_order(&self, within: Option<&RoaringBitmap>) -> Vec<(EntityId, Vec<SeriesOrd>)> {
+    pub fn block_order(&self) -> BlockOrder {
         let ranks = Ranks {
             names: rank(&self.name_texts, |id| self.pairs.has_name(id)),
             values: rank(&self.symbols, |id| self.pairs.has_symbol(id)),
@@ -56,43 +69,45 @@ impl MemIndex {
         let mut entities: Vec<u32> =
             (0..self.entity_end()).filter(|id| self.pairs.has_entity(*id)).collect();
         entities.sort_by_cached_key(|entity| ranked(*entity));
-        let mut order = Vec::with_capacity(entities.len());
-        for entity in entities {
-            let Some(series) = self.pairs.entity_series.get(entity as usize) else { continue };
-            let wanted = |ord: &u32| within.is_none_or(|within| within.contains(*ord));
-            let mut rows: Vec<(u32, Row<'_>)> = series
-                .iter()
-                .filter(wanted)
-                .filter_map(|ord| Some((ord, self.row(ord)?)))
-                .collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let last_name =
-                entity_pairs(self.entities.get(entity)).last().map(|pair| ranks.name(pair.0));
-            rows.sort_unstable_by(|a, b| compare(&ranks, last_name, &a.1, &b.1));
-            order.push((EntityId(entity), rows.iter().map(|row| SeriesOrd(row.0)).collect()));
-        }
-        order
+        BlockOrder { entities: entities.into_iter().map(EntityId).collect(), ranks }
+    }
+
+    /// The series of a target in the order of a block.
+    #[must_use]
+    pub fn series_in_order(&self, order: &BlockOrder, entity: EntityId) -> Vec<SeriesOrd> {
+        let Some(series) = self.pairs.entity_series.get(entity.0 as usize) else {
+            return Vec::new();
+        };
+        let ranks = &order.ranks;
+        let mut rows: Vec<(u32, Row<'_>)> =
+            series.iter().filter_map(|ord| Some((ord, self.row(ord)?))).collect();
+        let last_name =
+            entity_pairs(self.entities.get(entity.0)).last().map(|pair| ranks.name(pair.0));
+        rows.sort_unstable_by(|a, b| compare(ranks, last_name, &a.1, &b.1));
+        rows.iter().map(|row| SeriesOrd(row.0)).collect()
     }
 }
 
 /// As [`super::compare_in_entity`], for two series of an entity whose last label has the name `last_name`.
 fn compare(ranks: &Ranks, last_name: Option<u32>, a: &Row<'_>, b: &Row<'_>) -> Ordering {
     let metric = |row: &Row<'_>| row.metric().map(|value| ranks.value(value));
-    let pairs = |row: &Row<'_>| {
-        let pairs = row.residual_names().iter().zip(row.residual);
-        pairs.map(|(name, value)| (ranks.name(*name), ranks.value(*value))).collect::<Vec<_>>()
-    };
     metric(a).cmp(&metric(b)).then_with(|| {
-        let (a, b) = (pairs(a), pairs(b));
-        let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        let (mut a, mut b) = (ranked_pairs(ranks, a), ranked_pairs(ranks, b));
         // Where one set has no pair left it goes on with labels of the target, if such a label comes later.
         let goes_on = |pair: &(u32, u32)| last_name.is_some_and(|last| last > pair.0);
-        match (a.get(same), b.get(same)) {
-            (None, Some(b)) if goes_on(b) => Ordering::Greater,
-            (Some(a), None) if goes_on(a) => Ordering::Less,
-            (a, b) => a.cmp(&b),
+        loop {
+            match (a.next(), b.next()) {
+                (None, None) => return Ordering::Equal,
+                (Some(a), Some(b)) if a == b => {}
+                (None, Some(b)) if goes_on(&b) => return Ordering::Greater,
+                (Some(a), None) if goes_on(&a) => return Ordering::Less,
+                (a, b) => return a.cmp(&b),
+            }
         }
     })
+}
+
+fn ranked_pairs<'a>(ranks: &'a Ranks, row: &Row<'a>) -> impl Iterator<Item = (u32, u32)> + 'a {
+    let pairs = row.residual_names().iter().zip(row.residual);
+    pairs.map(|(name, value)| (ranks.name(*name), ranks.value(*value)))
 }

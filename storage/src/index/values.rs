@@ -36,7 +36,10 @@ impl Hasher for SymbolHasher {
     }
 }
 
-type Table = HashMap<u32, Postings, BuildHasherDefault<SymbolHasher>>;
+/// How tables by symbol are hashed.
+pub(super) type SymbolHashing = BuildHasherDefault<SymbolHasher>;
+
+type Table = HashMap<u32, Postings, SymbolHashing>;
 
 /// Who has which value, by symbol.
 #[derive(Debug)]
@@ -107,10 +110,6 @@ impl Values {
         self.tables.iter().flatten()
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &u32> {
-        self.tables.iter().flat_map(Table::keys)
-    }
-
     pub(super) fn postings(&self) -> impl Iterator<Item = &Postings> {
         self.tables.iter().flat_map(Table::values)
     }
@@ -150,7 +149,7 @@ mod tests {
         let n = 3 * ONE_MAX as u32;
         let check = |values: &Values, here: std::ops::Range<u32>| {
             assert_eq!(values.len(), here.len());
-            let mut keys: Vec<u32> = values.keys().copied().collect();
+            let mut keys: Vec<u32> = values.iter().map(|entry| *entry.0).collect();
             keys.sort_unstable();
             assert!(keys.into_iter().eq(here.clone()));
             assert_eq!(values.iter().count(), here.len());

@@ -129,8 +129,10 @@ impl Model {
         let mut order: Vec<&Labels> = self.0.keys().collect();
         let entity = |labels: &Labels| entity_labels(labels, &targets());
         order.sort_by(|a, b| entity(a).cmp(&entity(b)).then_with(|| compare_in_entity(a, b)));
-        let block_order = index.block_order(None).into_iter().flat_map(|group| group.1);
-        let block_order: Vec<Labels> = block_order.map(|ord| index.labels(ord)).collect();
+        let block_order = index.block_order();
+        let entities = block_order.entities().iter();
+        let ords = entities.flat_map(|entity| index.series_in_order(&block_order, *entity));
+        let block_order: Vec<Labels> = ords.map(|ord| index.labels(ord)).collect();
         prop_assert!(block_order.iter().eq(order.into_iter()), "{:?}", block_order);
         let pairs: BTreeSet<(&str, &str)> = self.0.keys().flat_map(Labels::iter).collect();
         prop_assert_eq!(index.cardinality(1_000).unwrap().label_pairs, pairs.len() as u64);
