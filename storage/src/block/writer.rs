@@ -14,7 +14,7 @@ use crate::index::{IndexBuilder, PageRef, compare_in_entity, is_target, write_in
 use crate::model::{Labels, SeriesData};
 
 /// Bytes of samples of one group kept in memory. What exceeds it starts pages, and with them timestamp columns, anew.
-const GROUP_BYTES_MAX: usize = 64 << 20;
+const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// A block being written. In memory: the index rows, and of the samples one group at most.
 /// Dropped unfinished, it removes what it wrote as far as it can; the rest goes at the next start.

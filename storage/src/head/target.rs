@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 /// Timestamps in one window.
 pub(crate) const WINDOW_SLOTS: usize = 120;
-/// Columns of one target; samples that would need a further one keep a timestamp of their own.
-const COLUMNS_MAX: usize = 256;
+/// Columns that a target has if it needs them. It has more where at least so many series share each, up to the
+/// most there are; samples that would need a further one keep a timestamp of their own.
+const COLUMNS_FREE: usize = 256;
+const SERIES_PER_COLUMN_MIN: usize = 4;
+const COLUMNS_MAX: usize = 1 << 14;
 /// Slots of its column that a series may miss before it is taken to be scraped elsewhere.
 const MISSED_SLOTS_MAX: u32 = 3;
 
@@ -74,6 +77,8 @@ pub(crate) struct Target {
     columns: Vec<Column>,
     /// The column that was used last: series of one scrape come one behind the other.
     recent: u32,
+    /// Series that have come to a column.
+    joined: usize,
     /// Windows that a flush is writing to a block: numbers from `frozen_first`.
     frozen_first: u32,
     frozen: Vec<Arc<[i64]>>,
@@ -91,6 +96,7 @@ impl Target {
             return Some(slot);
         }
         if let Some(column) = self.column_at(ts) {
+            self.joined += 1;
             return self.find(column, ts);
         }
         if self.scraped_as_one {
@@ -99,9 +105,11 @@ impl Target {
                 return self.push(column, ts);
             }
         }
-        if self.columns.len() >= COLUMNS_MAX {
+        let shared = self.joined >= self.columns.len() * SERIES_PER_COLUMN_MIN;
+        if self.columns.len() >= if shared { COLUMNS_MAX } else { COLUMNS_FREE } {
             return None;
         }
+        self.joined += 1;
         self.columns.push(Column { last_ts: ts, windows: Vec::new() });
         self.push(self.columns.len() as u32 - 1, ts)
     }
@@ -203,6 +211,7 @@ impl Target {
         self.frozen.extend(self.windows.drain(..).map(|mut window| window.timestamps.shared()));
         self.windows.shrink_to_fit();
         self.columns = Vec::new();
+        self.joined = 0;
     }
 
     /// Timestamps of the windows set aside.
@@ -291,7 +300,24 @@ mod tests {
     fn columns_are_bounded() {
         let mut target = target(false);
         let slots = (0..300).map(|i| Series::default().sample(&mut target, i * 7).is_some());
-        assert_eq!(slots.filter(|has| *has).count(), COLUMNS_MAX);
+        assert_eq!(slots.filter(|has| *has).count(), COLUMNS_FREE);
+    }
+
+    #[test]
+    fn there_are_as_many_columns_as_scrapes_share() {
+        let mut target = target(false);
+        let mut series: Vec<Series> = (0..6000).map(|_| Series::default()).collect();
+        for scrape in 0..3i64 {
+            for (i, series) in series.iter_mut().enumerate() {
+                let place = i as i64 / 6;
+                let slot = series.sample(&mut target, scrape * 15_000 + place * 14);
+                assert_eq!(slot, Some((place as u32, scrape as u8)));
+            }
+        }
+        assert_eq!(target.columns.len(), 1000);
+        target.freeze();
+        let alone = (0..1000).map(|i| Series::default().sample(&mut target, 50_000 + i).is_some());
+        assert_eq!(alone.filter(|has| *has).count(), COLUMNS_FREE, "nobody shares these");
     }
 
     #[test]
