@@ -14,8 +14,10 @@ use crate::http::App;
 
 pub use memory::MemoryWatch;
 
-/// Pause between two rounds.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// Pause between two rounds of flush and retention: what is written in between fills memory.
+const MAINTAIN_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause between two rounds of merging.
+const MERGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A running scheduler; it stops when this is dropped.
 pub struct Scheduler {
@@ -30,9 +32,11 @@ impl Scheduler {
         let mut scheduler =
             Self { stop: Vec::new(), threads: Vec::new(), store: Arc::clone(&store) };
         let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
+        scheduler.repeat("nines-maintain", MAINTAIN_INTERVAL, move |failing| {
+            maintain(&own_app, &own_store, failing)
+        })?;
         scheduler
-            .repeat("nines-maintain", move |failing| maintain(&own_app, &own_store, failing))?;
-        scheduler.repeat("nines-merge", move |failing| merge(&app, &store, failing))?;
+            .repeat("nines-merge", MERGE_INTERVAL, move |failing| merge(&app, &store, failing))?;
         Ok(scheduler)
     }
 
@@ -40,12 +44,13 @@ impl Scheduler {
     fn repeat(
         &mut self,
         name: &str,
+        interval: Duration,
         mut round: impl FnMut(bool) -> bool + Send + 'static,
     ) -> std::io::Result<()> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut failing = false;
-            while matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
+            while matches!(stopped.recv_timeout(interval), Err(RecvTimeoutError::Timeout)) {
                 failing = round(failing);
             }
         })?;

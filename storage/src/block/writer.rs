@@ -14,7 +14,9 @@ use crate::index::{IndexBuilder, PageRef, compare_in_entity, is_target, write_in
 use crate::model::{Labels, SeriesData};
 
 /// Bytes of samples of one group kept in memory. What exceeds it starts pages, and with them timestamp columns, anew.
-const GROUP_BYTES_MAX: usize = 16 << 20;
+const GROUP_BYTES_MAX: usize = 32 << 20;
+/// The same for a block from the head, whose series have few samples each, so that pages are full before.
+const GROUP_BYTES_MAX_FRESH: usize = 4 << 20;
 
 /// A block being written. In memory: the index rows, and of the samples one group at most.
 /// Dropped unfinished, it removes what it wrote as far as it can; the rest goes at the next start.
@@ -117,7 +119,7 @@ impl Writer {
             last: None,
             group: Group::default(),
             builder: PageBuilder::new(0),
-            group_bytes_max: GROUP_BYTES_MAX,
+            group_bytes_max: if level > 0 { GROUP_BYTES_MAX } else { GROUP_BYTES_MAX_FRESH },
             renamed: false,
         })
     }

@@ -20,6 +20,10 @@ const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
 const FLUSH_PERIODS_MAX: usize = 64;
 /// Log that a series may always fill before a flush: the more series, the more a flush and its checkpoint cost.
 const WAL_BYTES_PER_SERIES: u64 = 512;
+/// Memory of chunks that the head may always fill before a flush, and that a series may: beyond it chunks would
+/// take more than all the rest that is kept of the series.
+const CHUNK_BYTES_MIN: u64 = 32 << 20;
+const CHUNK_BYTES_PER_SERIES: u64 = 56;
 /// Log that is not worth a flush before a stop: it is replayed in about a second.
 const STOP_FLUSH_BYTES: u64 = 96 << 20;
 
@@ -36,6 +40,7 @@ impl Db {
     /// next one from its turn; the first error is answered.
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<()> {
         self.head.mark(now_ms);
+        self.head.settle_index();
         let mut maintenance = self.maintenance.lock();
         self.expire(&mut maintenance, now_ms);
         let removed = self.remove_doomed(&mut maintenance);
@@ -61,10 +66,13 @@ impl Db {
         let truncated = self.truncate_log(maintenance);
         let wal = self.wal.stats();
         // A flush frees the log's disk space: it is due as well when the log cannot go on for want of it.
-        let kept = self.head.with_index(MemIndex::n_series).saturating_mul(WAL_BYTES_PER_SERIES);
+        let n_series = self.head.with_index(MemIndex::n_series);
+        let kept = n_series.saturating_mul(WAL_BYTES_PER_SERIES);
         let short = wal.bytes >= self.options.wal_bytes_max.max(kept)
             || (wal.refusing && self.head.bounds().is_some());
-        let due = now_ms.saturating_sub(last_flush_ms) >= interval_ms;
+        let chunk_bytes_max = n_series.saturating_mul(CHUNK_BYTES_PER_SERIES).max(CHUNK_BYTES_MIN);
+        let due = now_ms.saturating_sub(last_flush_ms) >= interval_ms
+            || self.head.chunk_bytes() >= chunk_bytes_max;
         // As long as the log cannot be truncated, a flush would free nothing.
         if due || (short && truncated.is_ok()) {
             return self.flush(maintenance, now_ms);

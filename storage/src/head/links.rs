@@ -219,9 +219,13 @@ impl Links {
     }
 
     /// Blocks in use.
-    #[cfg(test)]
     pub(super) fn in_use(&self) -> usize {
         self.links.len() - self.n_free
+    }
+
+    /// Bytes of the blocks in use.
+    pub(super) fn bytes_in_use(&self) -> usize {
+        self.in_use() * size_of::<Link>()
     }
 }
 

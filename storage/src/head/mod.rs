@@ -65,6 +65,9 @@ const SHARDS: usize = 16;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 /// Series looked at under one lock before others get their turn.
 const SERIES_PER_LOCK: usize = 1024;
+/// New series for which the index is made smaller, when in the last round fewer than one in so many came.
+const SETTLED_SERIES_MIN: u64 = 10_000;
+const SETTLED_PART: u64 = 16;
 /// Appender buffers kept for the next request.
 const BUFFERS_KEPT_MAX: usize = 64;
 
@@ -199,6 +202,8 @@ pub(crate) struct Head {
     bounds: Mutex<[Option<TimeRange>; 2]>,
     /// Which references were the next ones when.
     marks: Mutex<Marks>,
+    /// The next reference when the index was settled, and a round of maintenance ago.
+    growth: Mutex<[u64; 2]>,
     /// Whether no series may be added for now, whatever the limit on their number says.
     pub(crate) closed_to_series: AtomicBool,
     pub(crate) counters: HeadCounters,
@@ -240,6 +245,7 @@ impl Head {
             buffers: Mutex::new(Vec::new()),
             bounds: Mutex::new([None; 2]),
             marks: Mutex::new(Marks::new(1)),
+            growth: Mutex::new([0; 2]),
             closed_to_series: AtomicBool::new(false),
             counters: HeadCounters::default(),
             options,
@@ -439,6 +445,25 @@ impl Head {
     /// Runs `f` on the label index.
     pub(crate) fn with_index<T>(&self, f: impl FnOnce(&MemIndex) -> T) -> T {
         f(&self.registry.read().index)
+    }
+
+    /// Memory that the samples in chunks take.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().chunks.links.bytes_in_use() as u64).sum()
+    }
+
+    /// Makes the label index smaller once many series have come and no more are coming. Some milliseconds for
+    /// a million series.
+    pub(crate) fn settle_index(&self) {
+        let now = self.registry.read().next_reference;
+        let mut growth = self.growth.lock();
+        let [settled, before] = *growth;
+        growth[1] = now;
+        let (many, few) = (now.saturating_sub(settled), now.saturating_sub(before));
+        if many > SETTLED_SERIES_MIN && few < many / SETTLED_PART {
+            growth[0] = now;
+            self.registry.write().index.optimize();
+        }
     }
 
     /// What is held now. Walks the targets, not the series.

@@ -27,28 +27,50 @@ pub(crate) struct Slot {
     pub(crate) slot: u8,
 }
 
+/// Ascending timestamps of one window.
 #[derive(Debug)]
-enum Timestamps {
-    Closed(Arc<[i64]>),
-    /// With a copy for readers, as long as nothing was added since.
-    Open(Vec<i64>, Option<Arc<[i64]>>),
+struct Timestamps {
+    first: i64,
+    /// Of each timestamp from the first.
+    offsets: Vec<u32>,
+    /// A copy for readers, as long as nothing was added since.
+    shared: Option<Arc<[i64]>>,
 }
 
 impl Timestamps {
-    fn as_slice(&self) -> &[i64] {
-        match self {
-            Self::Closed(ts) => ts,
-            Self::Open(ts, _) => ts,
+    fn new(first: i64) -> Self {
+        Self { first, offsets: vec![0], shared: None }
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn last(&self) -> i64 {
+        self.first + self.offsets.last().map_or(0, |offset| i64::from(*offset))
+    }
+
+    /// Adds a timestamp behind all others. False when the window is closed.
+    fn push(&mut self, ts: i64) -> bool {
+        let Ok(offset) = u32::try_from(ts - self.first) else { return false };
+        if self.offsets.len() >= WINDOW_SLOTS {
+            return false;
         }
+        self.offsets.push(offset);
+        self.shared = None;
+        true
+    }
+
+    /// The slot of a timestamp.
+    fn find(&self, ts: i64) -> Option<usize> {
+        let offset = u32::try_from(ts.checked_sub(self.first)?).ok()?;
+        self.offsets.binary_search(&offset).ok()
     }
 
     fn shared(&mut self) -> Arc<[i64]> {
-        match self {
-            Self::Closed(ts) => Arc::clone(ts),
-            Self::Open(ts, shared) => {
-                Arc::clone(shared.get_or_insert_with(|| ts.as_slice().into()))
-            }
-        }
+        let (first, offsets) = (self.first, &self.offsets);
+        let all = || offsets.iter().map(|offset| first + i64::from(*offset)).collect();
+        Arc::clone(self.shared.get_or_insert_with(all))
     }
 }
 
@@ -126,7 +148,7 @@ impl Target {
     /// Slots of the column since the last sample of a series that would write to `at` next.
     fn missed(&self, column: u32, at: Slot) -> u32 {
         let windows = self.columns.get(column as usize).map_or(&[][..], |c| &c.windows);
-        let len = |window: &u32| self.window(*window).map_or(0, |w| w.timestamps.as_slice().len());
+        let len = |window: &u32| self.window(*window).map_or(0, |w| w.timestamps.len());
         let behind = windows.iter().rev().take_while(|window| **window != at.window);
         let slots = behind.map(len).sum::<usize>() + len(&at.window);
         (slots as u32).saturating_sub(u32::from(at.slot))
@@ -149,10 +171,10 @@ impl Target {
     /// The slot of a timestamp that the column has.
     fn find(&self, column: u32, ts: i64) -> Option<Slot> {
         let windows = &self.columns.get(column as usize)?.windows;
-        let begins = |number: u32| Some(*self.window(number)?.timestamps.as_slice().first()?);
+        let begins = |number: u32| Some(self.window(number)?.timestamps.first);
         let behind = windows.partition_point(|w| begins(*w).is_some_and(|first| first <= ts));
         let window = *windows.get(behind.checked_sub(1)?)?;
-        let slot = self.window(window)?.timestamps.as_slice().binary_search(&ts).ok()?;
+        let slot = self.window(window)?.timestamps.find(ts)?;
         Some(Slot { window, slot: slot as u8 })
     }
 
@@ -166,20 +188,14 @@ impl Target {
             && let Some(Window { timestamps, .. }) =
                 self.windows.get_mut((window - self.first) as usize)
         {
-            match timestamps {
-                Timestamps::Open(open, shared) if open.len() < WINDOW_SLOTS => {
-                    open.push(ts);
-                    *shared = None;
-                    return Some(Slot { window, slot: (open.len() - 1) as u8 });
-                }
-                Timestamps::Open(..) => *timestamps = Timestamps::Closed(timestamps.shared()),
-                Timestamps::Closed(_) => {}
+            let slot = timestamps.len() as u8;
+            if timestamps.push(ts) {
+                return Some(Slot { window, slot });
             }
         }
         let window = self.first + self.windows.len() as u32;
         column.windows.push(window);
-        let timestamps = Timestamps::Open(vec![ts], None);
-        self.windows.push(Window { column: number, timestamps });
+        self.windows.push(Window { column: number, timestamps: Timestamps::new(ts) });
         Some(Slot { window, slot: 0 })
     }
 
@@ -194,11 +210,12 @@ impl Target {
 
     /// First and last timestamp of a window.
     pub(crate) fn bounds(&self, window: u32) -> Option<(i64, i64)> {
-        let of = |ts: &[i64]| Some((*ts.first()?, *ts.last()?));
         if window >= self.first {
-            return of(self.window(window)?.timestamps.as_slice());
+            let timestamps = &self.window(window)?.timestamps;
+            return Some((timestamps.first, timestamps.last()));
         }
-        of(self.frozen.get(window.checked_sub(self.frozen_first)? as usize)?)
+        let frozen = self.frozen.get(window.checked_sub(self.frozen_first)? as usize)?;
+        Some((*frozen.first()?, *frozen.last()?))
     }
 
     /// Sets all windows aside for a flush. What comes later gets windows and columns of its own, even for
@@ -226,7 +243,8 @@ impl Target {
 
     /// Heap bytes owned.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let open: usize = self.windows.iter().map(|w| w.timestamps.as_slice().len() * 8 + 64).sum();
+        let timestamps = |w: &Window| w.timestamps.offsets.capacity() * 4 + size_of::<Window>();
+        let open: usize = self.windows.iter().map(timestamps).sum();
         let columns: usize = self.columns.iter().map(|c| 32 + c.windows.capacity() * 4).sum();
         open + columns + self.frozen.iter().map(|w| w.len() * 8 + 32).sum::<usize>()
     }
@@ -301,6 +319,16 @@ mod tests {
         let mut target = target(false);
         let slots = (0..300).map(|i| Series::default().sample(&mut target, i * 7).is_some());
         assert_eq!(slots.filter(|has| *has).count(), COLUMNS_FREE);
+    }
+
+    #[test]
+    fn a_pause_of_months_begins_a_window() {
+        let mut target = target(true);
+        let mut a = Series::default();
+        assert_eq!(a.sample(&mut target, -5), Some((0, 0)));
+        assert_eq!(a.sample(&mut target, i64::from(u32::MAX) - 5), Some((0, 1)));
+        assert_eq!(a.sample(&mut target, i64::from(u32::MAX) - 4), Some((1, 0)));
+        assert_eq!(target.bounds(0), Some((-5, i64::from(u32::MAX) - 5)));
     }
 
     #[test]

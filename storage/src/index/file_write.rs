@@ -24,6 +24,8 @@ pub const INDEX_CLASS_TARGET: u32 = 1;
 /// See [`INDEX_CLASS_METRIC`].
 pub const INDEX_CLASS_RESIDUAL: u32 = 2;
 
+/// Bytes of rows collected before they are written.
+const ROW_BYTES_WRITTEN: usize = 256 << 10;
 /// Members above which gaps would take too long to decode.
 const GAPS_MAX: u64 = 1 << 16;
 
@@ -138,7 +140,7 @@ pub(crate) fn write_index(
     drop((names, values, postings));
     sink.section(Section::Entities, &entities(index, &numbering, pages)?)?;
     sink.section(Section::Shapes, &shapes(index, &numbering)?)?;
-    sink.section(Section::Rows, &rows(index, &numbering)?)?;
+    rows(index, &numbering, &mut sink)?;
     sink.section(Section::Pages, &page_directory(pages))?;
     sink.finish(index.n_series(), index.n_entities())
 }
@@ -286,22 +288,48 @@ fn shapes(index: &IndexBuilder, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
     with_offsets(&ends, &bytes)
 }
 
-fn rows(index: &IndexBuilder, numbering: &Numbering<'_>) -> Result<Vec<u8>> {
-    let (mut bytes, mut offsets) = (Vec::with_capacity(index.rows.len()), Vec::new());
+/// Twice over: where the rows lie stands before them, and all of them are not held at a time.
+fn rows(index: &IndexBuilder, numbering: &Numbering<'_>, sink: &mut SectionSink<'_>) -> Result<()> {
+    let (mut offsets, mut len, mut row) = (Vec::new(), 0usize, Vec::new());
+    each_row(index, numbering, &mut row, |ord, row| {
+        if ord.is_multiple_of(INDEX_ROWS_PER_OFFSET) {
+            put_u32(&mut offsets, narrow(len)?);
+        }
+        len += row.len();
+        row.clear();
+        Ok(())
+    })?;
+    sink.begin_section(Section::Rows);
+    sink.put(&offsets)?;
+    drop(offsets);
+    each_row(index, numbering, &mut row, |_, some| {
+        if some.len() >= ROW_BYTES_WRITTEN {
+            sink.put(some)?;
+            some.clear();
+        }
+        Ok(())
+    })?;
+    sink.put(&row)
+}
+
+/// Appends the rows one by one to `out`, and calls `each` after each.
+fn each_row(
+    index: &IndexBuilder,
+    numbering: &Numbering<'_>,
+    out: &mut Vec<u8>,
+    mut each: impl FnMut(u32, &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
     let mut rows = Reader::new(&index.rows);
     for ord in 0..index.n_series() {
-        if ord.is_multiple_of(INDEX_ROWS_PER_OFFSET) {
-            put_u32(&mut offsets, narrow(bytes.len())?);
-        }
         let shape = own(rows.uvarint("shape"))?;
-        put_uvarint(&mut bytes, shape);
+        put_uvarint(out, shape);
         for name in index.shapes.get(shape as u32).get(1..).unwrap_or_default() {
             let value = own(rows.uvarint("value"))? as u32;
-            put_uvarint(&mut bytes, u64::from(numbering.value(*name, value)?));
+            put_uvarint(out, u64::from(numbering.value(*name, value)?));
         }
+        each(ord, out)?;
     }
-    offsets.extend_from_slice(&bytes);
-    Ok(offsets)
+    Ok(())
 }
 
 /// A number that the builder wrote for itself.

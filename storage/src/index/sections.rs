@@ -169,6 +169,13 @@ pub(super) struct SectionSink<'a> {
     header: Vec<u8>,
     table: Vec<u8>,
     offset: u64,
+    open: Option<Open>,
+}
+
+/// The section being written.
+struct Open {
+    offset: u64,
+    checksum: crc32fast::Hasher,
 }
 
 impl<'a> SectionSink<'a> {
@@ -177,21 +184,40 @@ impl<'a> SectionSink<'a> {
         header.extend_from_slice(&INDEX_VERSION.to_le_bytes());
         header.resize(INDEX_HEADER_BYTES, 0);
         write(&header)?;
-        Ok(Self { write, header, table: Vec::new(), offset: INDEX_HEADER_BYTES as u64 })
+        Ok(Self { write, header, table: Vec::new(), offset: INDEX_HEADER_BYTES as u64, open: None })
     }
 
     /// Writes the next section; the order is that of [`Section`].
     pub(super) fn section(&mut self, section: Section, bytes: &[u8]) -> Result<()> {
+        self.begin_section(section);
+        self.put(bytes)
+    }
+
+    /// Begins the next section, whose bytes [`SectionSink::put`] writes.
+    pub(super) fn begin_section(&mut self, section: Section) {
+        self.end_section();
         debug_assert_eq!(self.table.len(), section as usize * ENTRY_BYTES);
+        self.open = Some(Open { offset: self.offset, checksum: crc32fast::Hasher::new() });
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         (self.write)(bytes)?;
-        self.table.extend_from_slice(&self.offset.to_le_bytes());
-        self.table.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.table.extend_from_slice(&crc32(bytes).to_le_bytes());
+        if let Some(open) = &mut self.open {
+            open.checksum.update(bytes);
+        }
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
+    fn end_section(&mut self) {
+        let Some(Open { offset, checksum }) = self.open.take() else { return };
+        self.table.extend_from_slice(&offset.to_le_bytes());
+        self.table.extend_from_slice(&(self.offset - offset).to_le_bytes());
+        self.table.extend_from_slice(&checksum.finalize().to_le_bytes());
+    }
+
     pub(super) fn finish(mut self, n_series: u32, n_entities: u32) -> Result<()> {
+        self.end_section();
         self.table.extend_from_slice(&n_series.to_le_bytes());
         self.table.extend_from_slice(&n_entities.to_le_bytes());
         let sum = footer_crc32(&self.header, &self.table);
