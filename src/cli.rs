@@ -144,6 +144,7 @@ impl ServeArgs {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    nines_storage::give_large_blocks_back();
     match Cli::parse().command {
         Command::Serve(args) => {
             let mut config = match load(args.config.as_ref()) {

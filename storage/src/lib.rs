@@ -11,6 +11,7 @@ mod db;
 pub mod disk;
 mod error;
 mod head;
+mod heap;
 pub mod index;
 pub mod model;
 mod options;
@@ -23,6 +24,7 @@ pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectR
 pub use db::Db;
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use head::{Appender, Explore, Exploring, SeriesHandle};
+pub use heap::give_large_blocks_back;
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};
 pub use stats::DbStats;

@@ -28,6 +28,7 @@ const STORAGE_FLOORS: &[(&str, u32)] = &[
     ("codec", 0),
     ("model", 0),
     ("error", 0),
+    ("heap", 0),
 ];
 /// Modules of one floor that may know each other, and why.
 const STORAGE_NEIGHBOURS: &[(&str, &str)] = &[
@@ -209,11 +210,11 @@ fn files_hold_one_subject() {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
+fn unsafe_stands_in_two_files() {
     for file in all_sources() {
         let text = fs::read_to_string(&file).unwrap();
-        let allowed =
-            file.ends_with("storage/src/disk/mmap.rs") || file.ends_with("tests/it/tidy.rs");
+        let allowed = ["storage/src/disk/mmap.rs", "storage/src/heap.rs", "tests/it/tidy.rs"];
+        let allowed = allowed.iter().any(|name| file.ends_with(name));
         let uses = text.contains("unsafe {") || text.contains("unsafe fn");
         assert!(allowed || !uses, "{} has an unsafe block", file.display());
     }

@@ -1,4 +1,4 @@
-//! The only `unsafe` of the crate: mapping a sealed file, and two system calls that `std` lacks.
+//! `unsafe` at the disk: mapping a sealed file, and two system calls that `std` lacks.
 
 use std::ffi::CString;
 use std::fs::File;

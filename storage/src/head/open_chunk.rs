@@ -7,8 +7,12 @@
 //! | --- | --- | --- |
 //! | 0 | run | the last value again, in the next `arg + 1` slots |
 //! | 1 | gap | `arg + 1` slots without a sample |
-//! | 2 | step | one sample: the last mantissa plus a zigzag delta; `arg` < 56 is the delta itself, else `arg - 55` little-endian bytes follow |
+//! | 2 | step | one sample: the last mantissa plus a zigzag delta, see below |
 //! | 3 | anchor | one sample: `arg` <= 18 is a decimal exponent, the mantissa follows as a zigzag varint; `arg` = 63: eight raw bytes |
+//!
+//! A step's `arg` is the delta itself below 32. Up to 47 its low four bits, and up to 55 its low three, are the
+//! high bits of a delta whose one, or two, other bytes follow, less 32. From 56 on `arg - 55` bytes of a delta
+//! follow. Bytes are little-endian.
 //!
 //! Series whose target's columns do not have their timestamps write them themselves ("timed" chunks): first
 //! stands a timestamp as a zigzag varint. A gap token means another thing there: the distance in time from one
@@ -35,7 +39,15 @@ const MANTISSA_LIMIT: f64 = 9_007_199_254_740_992.0;
 const TOKEN_ARG_MAX: u8 = 64;
 /// After a raw value, every how many samples a mantissa is looked for again.
 const RAW_RETRY: u8 = 8;
-const STEP_INLINE_MAX: u64 = 55;
+/// Deltas below this are a step's argument.
+const STEP_INLINE: u64 = 32;
+/// Arguments of steps with one byte, with two, and with as many as they say.
+const STEP_ONE: u8 = 32;
+const STEP_TWO: u8 = 48;
+const STEP_MANY: u8 = 55;
+/// Deltas, less [`STEP_INLINE`], that take one byte and two.
+const STEP_ONE_END: u64 = 1 << 12;
+const STEP_TWO_END: u64 = 1 << 19;
 
 const RUN: u8 = 0;
 const GAP: u8 = 1;
@@ -154,14 +166,40 @@ fn put_counted(out: &mut impl Tokens, token: u8, mut count: u8) {
 }
 
 fn put_step(out: &mut impl Tokens, delta: u64) {
-    if delta <= STEP_INLINE_MAX {
+    let Some(beyond) = delta.checked_sub(STEP_INLINE) else {
         out.put(STEP | (delta as u8) << 2);
         return;
+    };
+    let le = beyond.to_le_bytes();
+    match beyond {
+        ..STEP_ONE_END => {
+            out.put(STEP | (STEP_ONE + le[1]) << 2);
+            out.put(le[0]);
+        }
+        ..STEP_TWO_END => {
+            out.put(STEP | (STEP_TWO + le[2]) << 2);
+            out.put_all(&le[..2]);
+        }
+        _ => {
+            let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
+            out.put(STEP | (STEP_MANY + n) << 2);
+            out.put_all(delta.to_le_bytes().get(..usize::from(n)).unwrap_or_default());
+        }
     }
-    let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
-    out.put(STEP | (STEP_INLINE_MAX as u8 + n) << 2);
-    let le = delta.to_le_bytes();
-    out.put_all(le.get(..usize::from(n)).unwrap_or(&le));
+}
+
+/// The delta of a step.
+fn step(arg: u8, reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let (n, high) = match arg {
+        ..STEP_ONE => return Ok(u64::from(arg)),
+        ..STEP_TWO => (1, arg - STEP_ONE),
+        ..=STEP_MANY => (2, arg - STEP_TWO),
+        _ => (usize::from(arg - STEP_MANY), 0),
+    };
+    let mut le = [0; 8];
+    le.iter_mut().zip(reader.take(n, "step")?).for_each(|(to, from)| *to = *from);
+    let low = u64::from_le_bytes(le);
+    Ok(if arg > STEP_MANY { low } else { (u64::from(high) << (8 * n) | low) + STEP_INLINE })
 }
 
 fn put_ivarint(out: &mut impl Tokens, value: i64) {
@@ -380,15 +418,7 @@ impl Decoder {
     fn value(&mut self, byte: u8, reader: &mut Reader<'_>) -> Result<(), Malformed> {
         let arg = byte >> 2;
         if byte & 3 == STEP {
-            let delta = match u64::from(arg).checked_sub(STEP_INLINE_MAX) {
-                None | Some(0) => u64::from(arg),
-                Some(n) => {
-                    let raw = reader.take(n as usize, "step")?;
-                    let mut le = [0; 8];
-                    le.iter_mut().zip(raw).for_each(|(to, from)| *to = *from);
-                    u64::from_le_bytes(le)
-                }
-            };
+            let delta = step(arg, reader)?;
             self.mantissa = self.mantissa.wrapping_add(unzigzag(delta));
         } else if arg <= EXPONENT_MAX {
             self.exponent = arg;
@@ -555,6 +585,21 @@ mod tests {
             let _told = decode(&bytes, |_, _| n += 1);
             let _told = decode_timed(&bytes, |_, _| n += 1);
             prop_assert!(n <= bytes.len() * 2 * 64);
+        }
+    }
+
+    #[test]
+    fn steps_of_every_size_come_back_in_few_bytes() {
+        let mut edges: Vec<u64> = [32, 32 + (1 << 12), 32 + (1 << 19), 1 << 24, 1 << 54].to_vec();
+        edges.extend((0..55).map(|bit| 1 << bit));
+        for delta in edges.into_iter().flat_map(|edge| edge - 1..=edge + 1) {
+            let mut bytes = Vec::new();
+            put_step(&mut bytes, delta);
+            let mut reader = Reader::new(&bytes[1..]);
+            assert_eq!(step(bytes[0] >> 2, &mut reader).unwrap(), delta);
+            assert!(reader.is_empty() && bytes[0] & 3 == STEP);
+            let bits = 64 - delta.leading_zeros();
+            assert!(bytes.len() <= 1 + bits.div_ceil(8) as usize, "{delta}: {}", bytes.len());
         }
     }
 
