@@ -8,6 +8,8 @@
 //! own locks come last. Readers ask the head first and take the blocks second, and a flush publishes its
 //! block before it drops what it set aside in the head: no sample is ever out of sight.
 
+#[cfg(test)]
+mod flush_tests;
 mod merging;
 #[cfg(test)]
 mod merging_tests;

@@ -11,12 +11,13 @@ use super::{Db, Maintenance};
 use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
 use crate::compact::{self, DAY_MS};
 use crate::error::Result;
-use crate::index::{BlockOrder, MemIndex, RowCopier};
+use crate::head::{Part, WriteOrder};
+use crate::index::{MemIndex, RowCopier};
 use crate::model::TimeRange;
 
 /// Time between two flushes while memory is short.
 const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
-/// Most periods, and so blocks, that one flush writes.
+/// Most periods, and so blocks, that a part of a flush writes.
 const FLUSH_PERIODS_MAX: usize = 64;
 /// Log that a series may always fill before a flush: the more series, the more a flush and its checkpoint cost.
 const WAL_BYTES_PER_SERIES: u64 = 512;
@@ -83,15 +84,22 @@ impl Db {
     pub(super) fn flush(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
         // All that is logged in segments before this one is in the head when it freezes.
         let segment = self.wal.rotate()?;
-        if self.head.freeze() {
-            let mut written = Vec::new();
-            if let Err(error) = self.write_frozen(maintenance, &mut written) {
-                self.discard(maintenance, written);
-                return Err(error);
+        self.head.begin_flush();
+        let mut order = None;
+        for part in self.head.parts() {
+            if self.head.freeze(&part) {
+                let known = order.take();
+                let order = order.insert(self.head.write_order(known));
+                let mut written = Vec::new();
+                if let Err(error) = self.write_frozen(maintenance, &part, order, &mut written) {
+                    self.discard(maintenance, written);
+                    return Err(error);
+                }
+                self.publish(|blocks| blocks.extend(written));
             }
-            self.publish(|blocks| blocks.extend(written));
+            self.head.drop_frozen(&part);
         }
-        self.head.drop_frozen();
+        self.head.end_flush();
         maintenance.flushed_before = Some(segment);
         maintenance.last_flush_ms = Some(now_ms);
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
@@ -111,24 +119,25 @@ impl Db {
         Ok(())
     }
 
-    /// Writes what the head set aside; `written` tells the finished blocks also when a later one fails.
+    /// Writes what the head set aside of a part; `written` tells the finished blocks also when a later one fails.
     fn write_frozen(
         &self,
         maintenance: &mut Maintenance,
+        part: &Part,
+        order: &WriteOrder,
         written: &mut Vec<Arc<Block>>,
     ) -> Result<()> {
         let mut period_ms = DAY_MS;
-        let mut periods = self.head.frozen_periods(period_ms);
+        let mut periods = self.head.frozen_periods(part, period_ms);
         while periods.len() > FLUSH_PERIODS_MAX {
             period_ms *= 8;
-            periods = self.head.frozen_periods(period_ms);
+            periods = self.head.frozen_periods(part, period_ms);
         }
-        let order = self.head.with_index(MemIndex::block_order);
         for period in periods {
             let min = period.saturating_mul(period_ms);
             let range = TimeRange::new(min, min.saturating_add(period_ms - 1));
             let id = maintenance.take_id();
-            match self.write_block(id, &order, range) {
+            match self.write_block(id, part, order, range) {
                 Ok(block) => written.extend(block),
                 Err(error) => {
                     // Whatever failed, something of it may be there.
@@ -143,13 +152,14 @@ impl Db {
     fn write_block(
         &self,
         id: BlockId,
-        order: &BlockOrder,
+        part: &Part,
+        order: &WriteOrder,
         range: TimeRange,
     ) -> Result<Option<Arc<Block>>> {
         let disk = Arc::clone(&self.disk);
         let labels = &self.options.target_labels;
         let mut writer = Writer::new(disk, &self.blocks_dir, id, 0, Vec::new(), labels)?;
-        self.write_period(&mut writer, order, range)?;
+        self.write_period(&mut writer, part, order, range)?;
         if writer.is_empty() {
             writer.abort()?;
             return Ok(None);
@@ -161,12 +171,13 @@ impl Db {
     fn write_period(
         &self,
         writer: &mut Writer,
-        order: &BlockOrder,
+        part: &Part,
+        order: &WriteOrder,
         range: TimeRange,
     ) -> Result<()> {
         let mut copier = RowCopier::default();
         let mut ords = Vec::new();
-        for entity in order.entities().iter().copied() {
+        for entity in order.entities(part) {
             self.check_moving()?;
             let mut begun = false;
             self.head.read_frozen(order, entity, range, &mut |batch| {

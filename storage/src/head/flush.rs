@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use parking_lot::Mutex;
+
 use super::chunks::Home;
 use super::records;
 use super::target::Target;
-use super::{Head, Place, Registry, Shard};
+use super::{Head, Place, Registry, SHARDS, Shard};
 use crate::append::Exemplar;
 use crate::error::{Error, Result};
 use crate::index::{BlockOrder, EntityId, MemIndex};
@@ -19,6 +21,29 @@ const CHECKPOINT_RECORD_BYTES_TARGET: usize = 256 << 10;
 /// Series whose frozen samples are handed out at a time.
 const SERIES_PER_BATCH: usize = 64;
 
+/// Series for which a flush makes a block of its own, and how many blocks it makes at most.
+const SERIES_PER_PART: usize = if cfg!(test) { 8 } else { 250_000 };
+const PARTS_MAX: usize = 8;
+
+/// Some shards, flushed together.
+#[derive(Debug)]
+pub(crate) struct Part {
+    from: usize,
+    to: usize,
+}
+
+impl Part {
+    fn shards<'a>(&self, all: &'a [Mutex<Shard>]) -> &'a [Mutex<Shard>] {
+        all.get(self.from..self.to).unwrap_or_default()
+    }
+}
+
+/// The order in which series are written; good until another series comes.
+pub(crate) struct WriteOrder {
+    next_reference: u64,
+    order: BlockOrder,
+}
+
 /// A series of a target with its frozen samples.
 #[derive(Debug)]
 pub(crate) struct FrozenSeries {
@@ -26,18 +51,41 @@ pub(crate) struct FrozenSeries {
     pub(crate) data: SeriesData,
 }
 
+impl WriteOrder {
+    /// The targets of a part.
+    pub(crate) fn entities(&self, part: &Part) -> impl Iterator<Item = EntityId> {
+        let shards = part.from..part.to;
+        let all = self.order.entities().iter().copied();
+        all.filter(move |entity| shards.contains(&Shard::number_of(*entity)))
+    }
+}
+
 impl Head {
-    /// Sets all samples aside. What was set aside before and not dropped stays set aside. False when
-    /// there is nothing at all.
-    pub(crate) fn freeze(&self) -> bool {
-        {
-            // First: what is applied to a shard after its turn widens the bounds after this.
-            let mut bounds = self.bounds.lock();
-            let all = bounds.iter().flatten().copied().reduce(|a, b| a.hull(&b));
-            *bounds = [all, None];
-        }
+    /// Begins a flush. What is applied from now on may be behind it.
+    pub(crate) fn begin_flush(&self) {
+        let mut bounds = self.bounds.lock();
+        let all = bounds.iter().flatten().copied().reduce(|a, b| a.hull(&b));
+        *bounds = [all, None];
+    }
+
+    /// Ends a flush after which nothing is set aside any more.
+    pub(crate) fn end_flush(&self) {
+        self.bounds.lock()[0] = None;
+    }
+
+    /// Parts of the head that are flushed one after the other, so that what a flush takes is taken for some of
+    /// the series at a time.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let n_series = self.registry.read().n_series() as usize;
+        let n = (n_series / SERIES_PER_PART).clamp(1, PARTS_MAX).next_power_of_two();
+        (0..n).map(|i| Part { from: i * SHARDS / n, to: (i + 1) * SHARDS / n }).collect()
+    }
+
+    /// Sets all samples of a part aside. What was set aside before and not dropped stays set aside. False when
+    /// there is nothing at all. The caller has begun a flush.
+    pub(crate) fn freeze(&self, part: &Part) -> bool {
         let mut any = false;
-        for shard in &self.shards {
+        for shard in part.shards(&self.shards) {
             let mut shard = shard.lock();
             let Shard { series, targets, chunks, .. } = &mut *shard;
             targets.iter_mut().for_each(Target::freeze);
@@ -50,9 +98,20 @@ impl Head {
         any
     }
 
-    /// Forgets what was set aside.
-    pub(crate) fn drop_frozen(&self) {
-        for shard in &self.shards {
+    /// The order of all series that are there now, `known` if no other has come since. To be asked for after
+    /// a part is set aside: a series that is not in the order is not written.
+    pub(crate) fn write_order(&self, known: Option<WriteOrder>) -> WriteOrder {
+        let registry = self.registry.read();
+        let next_reference = registry.next_reference;
+        match known.filter(|known| known.next_reference == next_reference) {
+            Some(known) => known,
+            None => WriteOrder { next_reference, order: registry.index.block_order() },
+        }
+    }
+
+    /// Forgets what was set aside of a part.
+    pub(crate) fn drop_frozen(&self, part: &Part) {
+        for shard in part.shards(&self.shards) {
             let mut shard = shard.lock();
             let Shard { series, targets, chunks, .. } = &mut *shard;
             targets.iter_mut().for_each(Target::drop_frozen);
@@ -61,11 +120,10 @@ impl Head {
                 series.count_idle_flush();
             }
         }
-        self.bounds.lock()[0] = None;
     }
 
-    /// The periods of `period_ms` in which frozen samples lie, by number.
-    pub(crate) fn frozen_periods(&self, period_ms: i64) -> BTreeSet<i64> {
+    /// The periods of `period_ms` in which frozen samples of a part lie, by number.
+    pub(crate) fn frozen_periods(&self, part: &Part, period_ms: i64) -> BTreeSet<i64> {
         let mut periods = BTreeSet::new();
         let mut last = None;
         let mut add = |ts: i64| {
@@ -75,7 +133,7 @@ impl Head {
                 periods.insert(period);
             }
         };
-        for shard in &self.shards {
+        for shard in part.shards(&self.shards) {
             let shard = shard.lock();
             shard.targets.iter().flat_map(Target::frozen_timestamps).for_each(&mut add);
             shard.series.iter().for_each(|s| s.frozen_timestamps(&shard.chunks, &mut add));
@@ -87,7 +145,7 @@ impl Head {
     /// of a block, leaving out series without any. The caller excludes eviction.
     pub(crate) fn read_frozen(
         &self,
-        order: &BlockOrder,
+        WriteOrder { order, .. }: &WriteOrder,
         entity: EntityId,
         range: TimeRange,
         each: &mut dyn FnMut(&[FrozenSeries]) -> Result<()>,

@@ -40,6 +40,7 @@ use roaring::RoaringBitmap;
 
 pub use appender::{Appender, SeriesHandle};
 pub use explore::{Explore, Exploring};
+pub(crate) use flush::{Part, WriteOrder};
 pub(crate) use replay::Replayer;
 pub(crate) use view::SeriesView;
 
@@ -104,6 +105,11 @@ impl Shard {
         let series = self.series.get_mut(local)?;
         let target = self.targets.get_mut(series.target as usize)?;
         Some((series, Home { target, chunks: &mut self.chunks }))
+    }
+
+    /// The shard of an entity.
+    fn number_of(entity: EntityId) -> usize {
+        entity.0 as usize % SHARDS
     }
 
     /// Where the target of an entity lies in its shard.
@@ -296,7 +302,7 @@ impl Head {
     /// Creates the series in the registry and its shard. The caller holds the registry.
     fn create(&self, registry: &mut Registry, ord: SeriesOrd, reference: SeriesRef) -> Place {
         let entity = registry.index.entity_of(ord).unwrap_or(EntityId(0));
-        let (shard_number, target) = (entity.0 as usize % SHARDS, Shard::target_of(entity));
+        let (shard_number, target) = (Shard::number_of(entity), Shard::target_of(entity));
         let mut shard = self.shards[shard_number].lock();
         if shard.targets.len() <= target {
             shard.targets.resize_with(target + 1, Target::default);

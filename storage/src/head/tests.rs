@@ -55,8 +55,8 @@ fn the_size_is_kept_up_to_date() {
             clock += 10;
             let reference = 1 + rng.below(6);
             match rng.below(200) {
-                0 => drop(head.freeze()),
-                1 => head.drop_frozen(),
+                0 => assert!(head.parts().iter().filter(|part| head.freeze(part)).count() <= 1),
+                1 => head.parts().iter().for_each(|part| head.drop_frozen(part)),
                 2 => {
                     let mut payload = Vec::new();
                     let range = TimeRange::new(clock - 2000, clock - rng.below(1500) as i64);
@@ -69,8 +69,10 @@ fn the_size_is_kept_up_to_date() {
             let [kept, counted] = usages(&head);
             assert_eq!(kept, counted, "seed {seed} step {step}");
         }
-        head.freeze();
-        head.drop_frozen();
+        for part in head.parts() {
+            head.freeze(&part);
+            head.drop_frozen(&part);
+        }
         assert_eq!(usages(&head), [(0, 0); 2], "seed {seed}");
     }
 }
