@@ -291,6 +291,11 @@ mod tests {
 
         /// So many days of flushes every half hour; one in `late` comes with late samples, up to 40 days old.
         fn run(seed: u64, days: i64, late: Option<u64>) -> Self {
+            Self::run_in_parts(seed, days, 48, 1, late)
+        }
+
+        /// So many days of so many flushes, each of which makes so many blocks.
+        fn run_in_parts(seed: u64, days: i64, a_day: i64, parts: u64, late: Option<u64>) -> Self {
             let mut this = Self {
                 rng: seed,
                 blocks: Vec::new(),
@@ -302,18 +307,20 @@ mod tests {
                 fresh_max: 0,
                 blocks_max: 0,
             };
-            for half_hour in 0..days * 48 {
-                let begin = half_hour * DAY_MS / 48;
-                this.now_ms = begin + DAY_MS / 48;
-                let size = 800 + this.below(400);
-                this.flush(begin, this.now_ms - 1, size);
+            for flush in 0..days * a_day {
+                let begin = flush * DAY_MS / a_day;
+                this.now_ms = begin + DAY_MS / a_day;
+                for _ in 0..parts {
+                    let size = 800 + this.below(400);
+                    this.flush(begin, this.now_ms - 1, size);
+                }
                 if late.is_some_and(|late| this.below(late) == 0) {
                     let day = (begin / DAY_MS - 1 - this.below(40) as i64).max(0);
                     let size = 1 + this.below(200);
                     this.flush(day * DAY_MS, day * DAY_MS + 1000, size);
                 }
                 this.merge_all_due();
-                if half_hour % 500 == 0 {
+                if flush % 500 == 0 {
                     this.check_order();
                 }
             }
@@ -349,6 +356,16 @@ mod tests {
             assert!(sim.fresh_max <= 16, "seed {seed}: {} blocks", sim.fresh_max);
             assert!(sim.blocks_max <= 32, "seed {seed}: {} blocks", sim.blocks_max);
             assert_eq!(sim.blocks.iter().filter(|meta| meta.max_ts < 96 * DAY_MS).count(), 3);
+        }
+    }
+
+    #[test]
+    fn flushes_in_parts_every_five_minutes_cost_one_time_more() {
+        for (seed, parts) in [(0, 1), (1, 4), (2, 8)] {
+            let sim = Simulation::run_in_parts(seed, 40, 288, parts, None);
+            let times = sim.rewritten as f64 / sim.written as f64;
+            assert!(times <= 5.5, "{parts} parts: {times}");
+            assert!(sim.fresh_max <= 32, "{parts} parts: {} blocks", sim.fresh_max);
         }
     }
 
