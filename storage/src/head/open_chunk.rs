@@ -171,30 +171,30 @@ fn put_step(out: &mut impl Tokens, delta: u64) {
         return;
     };
     let le = beyond.to_le_bytes();
-    match beyond {
-        ..STEP_ONE_END => {
-            out.put(STEP | (STEP_ONE + le[1]) << 2);
-            out.put(le[0]);
-        }
-        ..STEP_TWO_END => {
-            out.put(STEP | (STEP_TWO + le[2]) << 2);
-            out.put_all(&le[..2]);
-        }
-        _ => {
-            let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
-            out.put(STEP | (STEP_MANY + n) << 2);
-            out.put_all(delta.to_le_bytes().get(..usize::from(n)).unwrap_or_default());
-        }
+    if beyond < STEP_ONE_END {
+        out.put(STEP | (STEP_ONE + le[1]) << 2);
+        out.put(le[0]);
+    } else if beyond < STEP_TWO_END {
+        out.put(STEP | (STEP_TWO + le[2]) << 2);
+        out.put_all(&le[..2]);
+    } else {
+        let n = (64 - delta.leading_zeros()).div_ceil(8) as u8;
+        out.put(STEP | (STEP_MANY + n) << 2);
+        out.put_all(delta.to_le_bytes().get(..usize::from(n)).unwrap_or_default());
     }
 }
 
 /// The delta of a step.
 fn step(arg: u8, reader: &mut Reader<'_>) -> Result<u64, Malformed> {
-    let (n, high) = match arg {
-        ..STEP_ONE => return Ok(u64::from(arg)),
-        ..STEP_TWO => (1, arg - STEP_ONE),
-        ..=STEP_MANY => (2, arg - STEP_TWO),
-        _ => (usize::from(arg - STEP_MANY), 0),
+    if arg < STEP_ONE {
+        return Ok(u64::from(arg));
+    }
+    let (n, high) = if arg < STEP_TWO {
+        (1, arg - STEP_ONE)
+    } else if arg <= STEP_MANY {
+        (2, arg - STEP_TWO)
+    } else {
+        (usize::from(arg - STEP_MANY), 0)
     };
     let mut le = [0; 8];
     le.iter_mut().zip(reader.take(n, "step")?).for_each(|(to, from)| *to = *from);
