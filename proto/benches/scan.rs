@@ -74,6 +74,10 @@ fn walk_v1(body: &[u8]) -> u64 {
     while let Some(item) = scan.next_item().unwrap() {
         let ItemV1::Series(series) = item else { continue };
         sum += series.raw_labels(&mut scratch).len() as u64;
+        if let Some(sample) = series.only_sample() {
+            sum ^= sample.value.to_bits() ^ sample.ts.cast_unsigned();
+            continue;
+        }
         let mut data = series.data();
         while let Some(datum) = data.next_datum().unwrap() {
             if let DatumV1::Sample(sample) = datum {
@@ -86,11 +90,14 @@ fn walk_v1(body: &[u8]) -> u64 {
 
 fn walk_v2(body: &[u8]) -> u64 {
     let mut sum = 0;
-    let mut refs = Vec::new();
+    let mut refs = [0; 129];
     let mut scan = ScanV2::open(body, usize::MAX).unwrap();
     while let Some(series) = scan.next_series().unwrap() {
-        series.refs(128, &mut refs).unwrap();
-        sum += refs.len() as u64;
+        sum += series.refs(&mut refs).unwrap() as u64;
+        if let Some(sample) = series.only_sample() {
+            sum ^= sample.value.to_bits() ^ sample.ts.cast_unsigned();
+            continue;
+        }
         let mut data = series.data();
         while let Some(datum) = data.next_datum().unwrap() {
             if let DatumV2::Sample(sample) = datum {

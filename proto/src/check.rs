@@ -102,6 +102,11 @@ fn series_v1(series: &SeriesV1<'_>, utf8: &mut bool) -> Result<v1::TimeSeries> {
     }
     let counted = (series.n_samples, series.n_histograms, series.n_exemplars);
     assert_eq!(counted, (out.samples.len(), out.histograms.len(), out.exemplars.len()));
+    if let Some(only) = series.only_sample() {
+        assert_eq!((counted, only.start_ts), ((1, 0, 0), 0));
+        let only = v1::Sample { value: only.value, timestamp: only.ts };
+        assert_eq!(only.encode_to_vec(), out.samples[0].encode_to_vec());
+    }
     // The raw bytes must say the same labels as the message does.
     let mut scratch = Vec::new();
     match v1::TimeSeries::decode(series.raw_labels(&mut scratch)) {
@@ -145,6 +150,19 @@ fn align(request: &mut v2::Request, body: &[u8]) {
     }
 }
 
+/// All references, read into memory that becomes larger until they fit.
+fn all_refs(read: impl Fn(&mut [u32]) -> Result<usize>) -> Result<Vec<u32>> {
+    let mut refs = vec![0; 1];
+    loop {
+        let n = read(&mut refs)?;
+        if n < refs.len() {
+            refs.truncate(n);
+            return Ok(refs);
+        }
+        refs.resize(2 * n, 0);
+    }
+}
+
 fn series_v2(series: &SeriesV2<'_>) -> Result<v2::TimeSeries> {
     let metadata = (!series.metadata.is_empty()).then_some(v2::Metadata {
         r#type: series.metadata.metric_type,
@@ -153,7 +171,7 @@ fn series_v2(series: &SeriesV2<'_>) -> Result<v2::TimeSeries> {
     });
     let created_timestamp = series.created_ts;
     let mut out = v2::TimeSeries { metadata, created_timestamp, ..Default::default() };
-    series.refs(usize::MAX, &mut out.labels_refs)?;
+    out.labels_refs = all_refs(|refs| series.refs(refs))?;
     let mut data = series.data();
     while let Some(datum) = data.next_datum()? {
         match datum {
@@ -164,8 +182,7 @@ fn series_v2(series: &SeriesV2<'_>) -> Result<v2::TimeSeries> {
             }),
             DatumV2::Histogram(bytes) => out.histograms.push(bytes.decode()?),
             DatumV2::Exemplar(exemplar) => {
-                let mut labels_refs = Vec::new();
-                exemplar.refs(usize::MAX, &mut labels_refs)?;
+                let labels_refs = all_refs(|refs| exemplar.refs(refs))?;
                 let (value, timestamp) = (exemplar.value, exemplar.ts);
                 out.exemplars.push(v2::Exemplar { labels_refs, value, timestamp });
             }
@@ -173,5 +190,11 @@ fn series_v2(series: &SeriesV2<'_>) -> Result<v2::TimeSeries> {
     }
     let counted = (series.n_samples, series.n_histograms, series.n_exemplars);
     assert_eq!(counted, (out.samples.len(), out.histograms.len(), out.exemplars.len()));
+    if let Some(only) = series.only_sample() {
+        assert_eq!(counted, (1, 0, 0));
+        let only =
+            v2::Sample { value: only.value, timestamp: only.ts, start_timestamp: only.start_ts };
+        assert_eq!(only.encode_to_vec(), out.samples[0].encode_to_vec());
+    }
     Ok(out)
 }

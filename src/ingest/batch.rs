@@ -236,7 +236,7 @@ impl<'s, S: Sink> Batch<'s, S> {
         }
     }
 
-    /// Adds the description of a metric, or refuses it.
+    /// Adds the description of a metric, or refuses it. One that the store holds was judged before.
     pub(super) fn metadata(
         &mut self,
         metric_type: i32,
@@ -246,6 +246,12 @@ impl<'s, S: Sink> Batch<'s, S> {
     ) -> Result<(), IngestError> {
         self.intake.n_metadata += 1;
         self.count_items(1)?;
+        let word = metric_type_word(metric_type);
+        let keys = self.sink.symbol_keys();
+        let key = keys.key_of([word.as_bytes(), metric, help, unit].map(|text| keys.hash(text)));
+        if self.sink.knows_metadata(key) {
+            return Ok(());
+        }
         let max = self.limits.metadata_bytes_max;
         let bytes = metric.len().saturating_add(help.len()).saturating_add(unit.len());
         let texts =
@@ -264,12 +270,9 @@ impl<'s, S: Sink> Batch<'s, S> {
             self.refuse(RejectReason::InvalidMetadata, None, &detail, || None);
             return Ok(());
         };
-        let metadata = Metadata {
-            metric_type: metric_type_word(metric_type).to_owned(),
-            help: help.to_owned(),
-            unit: unit.to_owned(),
-        };
-        self.sink.metadata(metric, metadata);
+        let metadata =
+            Metadata { metric_type: word.to_owned(), help: help.to_owned(), unit: unit.to_owned() };
+        self.sink.metadata(key, metric, metadata);
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ use sink::DbSink;
 /// What one request may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most labels of a series, as they are sent.
+    /// Most labels of a series, as they are sent; in remote write 2.0 no more than have factors for their key.
     pub labels_per_series_max: usize,
     /// Longest label name, in bytes.
     pub label_name_bytes_max: usize,

@@ -2,7 +2,7 @@
 
 use nines_storage::model::{Histogram, Labels};
 use nines_storage::{
-    AppendOutcome, Appender, Db, Exemplar, Metadata, RejectReason, Result, SeriesHandle,
+    AppendOutcome, Appender, Db, Exemplar, Metadata, RejectReason, Result, SeriesHandle, SymbolKeys,
 };
 
 /// Where a request's content goes.
@@ -10,6 +10,7 @@ pub(super) trait Sink {
     /// Names a series inside one batch.
     type Series: Copy;
     fn series_key(&self, raw_labels: &[u8]) -> u128;
+    fn symbol_keys(&self) -> &SymbolKeys;
     fn find(&mut self, key: u128) -> Option<Self::Series>;
     fn resolve(
         &mut self,
@@ -19,7 +20,8 @@ pub(super) trait Sink {
     fn sample(&mut self, series: Self::Series, ts: i64, value: f64, start_ts: i64);
     fn histogram(&mut self, series: Self::Series, ts: i64, histogram: Histogram);
     fn exemplar(&mut self, series: Self::Series, exemplar: Exemplar);
-    fn metadata(&mut self, metric: &str, metadata: Metadata);
+    fn knows_metadata(&mut self, key: u128) -> bool;
+    fn metadata(&mut self, key: u128, metric: &str, metadata: Metadata);
 }
 
 /// The store.
@@ -44,6 +46,11 @@ impl Sink for DbSink<'_> {
     #[inline]
     fn series_key(&self, raw_labels: &[u8]) -> u128 {
         self.db.series_key(raw_labels)
+    }
+
+    #[inline]
+    fn symbol_keys(&self) -> &SymbolKeys {
+        self.db.symbol_keys()
     }
 
     #[inline]
@@ -72,7 +79,11 @@ impl Sink for DbSink<'_> {
         self.appender.exemplar(series, exemplar);
     }
 
-    fn metadata(&mut self, metric: &str, metadata: Metadata) {
-        self.appender.metadata(metric, metadata);
+    fn knows_metadata(&mut self, key: u128) -> bool {
+        self.appender.knows_metadata(key)
+    }
+
+    fn metadata(&mut self, key: u128, metric: &str, metadata: Metadata) {
+        self.appender.metadata(key, metric, metadata);
     }
 }

@@ -1,11 +1,11 @@
 //! Requests as senders write them against a store that only records.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use nines_proto::{v1, v2};
 use nines_storage::model::{Histogram, Labels, STALE_NAN_BITS};
-use nines_storage::{AppendOutcome, Exemplar, Metadata, RejectReason, Rejection};
+use nines_storage::{AppendOutcome, Exemplar, Metadata, RejectReason, Rejection, SymbolKeys};
 
 use super::batch::Batch;
 use super::sink::Sink;
@@ -23,6 +23,9 @@ struct Recorder {
     histograms: Vec<(usize, i64, Histogram)>,
     exemplars: Vec<(usize, Exemplar)>,
     metadata: Vec<(String, Metadata)>,
+    symbol_keys: SymbolKeys,
+    metadata_keys: HashSet<u128>,
+    remembers_metadata: bool,
 }
 
 impl Sink for Recorder {
@@ -30,6 +33,10 @@ impl Sink for Recorder {
 
     fn series_key(&self, raw_labels: &[u8]) -> u128 {
         xxhash_rust::xxh3::xxh3_128_with_seed(raw_labels, 7)
+    }
+
+    fn symbol_keys(&self) -> &SymbolKeys {
+        &self.symbol_keys
     }
 
     fn find(&mut self, key: u128) -> Option<usize> {
@@ -63,7 +70,12 @@ impl Sink for Recorder {
         self.exemplars.push((series, exemplar));
     }
 
-    fn metadata(&mut self, metric: &str, metadata: Metadata) {
+    fn knows_metadata(&mut self, key: u128) -> bool {
+        self.remembers_metadata && self.metadata_keys.contains(&key)
+    }
+
+    fn metadata(&mut self, key: u128, metric: &str, metadata: Metadata) {
+        self.metadata_keys.insert(key);
         self.metadata.push((metric.to_owned(), metadata));
     }
 }
@@ -258,6 +270,40 @@ fn one_series_under_different_symbol_tables_is_one_key() {
             .unwrap();
     }
     assert_eq!(sink.series.len(), 3);
+}
+
+proptest::proptest! {
+    /// Label sets out of few texts, so that many differ in little, under tables in any order.
+    #[test]
+    fn a_key_is_that_of_one_list_of_labels_whatever_the_symbol_table(
+        lists in proptest::collection::vec(
+            proptest::collection::vec(("[ab]{1,2}", "[ab]{0,2}"), 0..5), 1..40),
+        tables in proptest::collection::vec(proptest::collection::vec("[ab]{0,2}", 0..12), 1..4),
+    ) {
+        let mut sink = Recorder::default();
+        let labels: Vec<Vec<(&str, &str)>> = lists
+            .iter()
+            .map(|list| {
+                let mut names = HashSet::new();
+                let mut pairs = vec![("__name__", "up")];
+                let others = list.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                pairs.extend(others.filter(|(name, _)| names.insert(*name)));
+                pairs
+            })
+            .collect();
+        let list: Vec<Series<'_>> = labels.iter().map(|labels| series(labels, ONE)).collect();
+        for first in &tables {
+            let first: Vec<&str> = first.iter().map(String::as_str).collect();
+            let body = nines_proto::Message::encode_to_vec(&request_v2(&list, &first));
+            run(&mut sink, ingest_v2::read, &body, &Limits::default()).unwrap();
+        }
+        let different: HashSet<_> = labels.iter().collect();
+        proptest::prop_assert_eq!((sink.n_resolved, sink.keys.len()), (different.len(), different.len()));
+        let given = labels.iter().map(|pairs| Labels::from_pairs(pairs.iter().copied()));
+        let given: Vec<Labels> = given.cycle().take(labels.len() * tables.len()).collect();
+        let reached: Vec<&Labels> = sink.samples.iter().map(|sample| &sink.series[sample.0]).collect();
+        proptest::prop_assert_eq!(reached, given.iter().collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -560,6 +606,28 @@ fn v2_metadata_is_passed_on_once_per_metric_and_needs_no_samples() {
         assert_eq!(sink.metadata, [h.clone(), h, requests]);
     }
     assert_eq!(sink.series.len(), 3, "metadata alone makes no series");
+    // What the store holds is not judged again, in either protocol.
+    sink.remembers_metadata = true;
+    sink.metadata.clear();
+    let told = v1::MetricMetadata {
+        r#type: 1,
+        metric_family_name: "requests_total".into(),
+        help: "Help.".into(),
+        unit: String::new(),
+    };
+    let one = v1::WriteRequest { timeseries: vec![], metadata: vec![told] };
+    let one = nines_proto::Message::encode_to_vec(&one);
+    for (read, body, n) in [(ingest_v2::read as Read, &body, 3), (ingest_v1::read, &one, 1)] {
+        let intake = run(&mut sink, read, body, &Limits::default()).unwrap();
+        assert_eq!((intake.n_metadata, sink.metadata.len()), (n, 0));
+    }
+    // Another text, another type, another metric.
+    request.symbols[1] = "Other help.".into();
+    request.timeseries[2].metadata = Some(v2::Metadata { r#type: 2, help_ref: 1, unit_ref: 0 });
+    let body = nines_proto::Message::encode_to_vec(&request);
+    run(&mut sink, ingest_v2::read, &body, &Limits::default()).unwrap();
+    let words: Vec<&str> = sink.metadata.iter().map(|(_, m)| m.metric_type.as_str()).collect();
+    assert_eq!(words, ["histogram", "gauge", "counter"]);
     // Labels must be right even if there is nothing but metadata.
     let mut request = request_v2(&[series(&[("job", "x")], &[])], &[""]);
     request.timeseries[0].metadata = Some(v2::Metadata { r#type: 1, help_ref: 0, unit_ref: 0 });

@@ -52,6 +52,11 @@ fn read_series<'a, S: Sink>(
         batch.refuse_empty(named);
         return Ok(());
     }
+    if let Some(sample) = series.only_sample() {
+        batch.sample(&mut place, sample);
+        batch.end_series(place);
+        return Ok(());
+    }
     let mut data = series.data();
     while let Some(datum) = data.next_datum()? {
         match datum {

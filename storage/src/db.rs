@@ -27,7 +27,7 @@ use crate::append::{Exemplar, Metadata};
 use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_block};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer};
+use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -136,6 +136,12 @@ impl Db {
     #[must_use]
     pub fn series_key(&self, raw_labels: &[u8]) -> u128 {
         self.head.series_key(raw_labels)
+    }
+
+    /// Keys of series that come as places in a table of symbols, keyed by a secret of this process.
+    #[must_use]
+    pub const fn symbol_keys(&self) -> &SymbolKeys {
+        self.head.symbols()
     }
 
     /// Refuses series that are not in memory yet, or takes them again. While they are refused the head is

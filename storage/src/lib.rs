@@ -23,7 +23,9 @@ pub mod wal;
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
 pub use db::Db;
 pub use error::{Corruption, Error, ErrorKind, Result};
-pub use head::{Appender, Explore, Exploring, SeriesHandle};
+pub use head::{
+    Appender, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
+};
 pub use heap::give_large_blocks_back;
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};

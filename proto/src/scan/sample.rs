@@ -7,7 +7,7 @@ use crate::histogram::Histogram;
 use crate::wire::{FIXED64, Shape, VARINT, Wire, key};
 
 /// A float sample. Its value keeps the bits that were sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sample {
     /// Value.
     pub value: f64,
@@ -23,8 +23,7 @@ const V2: Shape = Shape::new("Sample", &[1, 2, 3]);
 /// Reads a sample's message; only the second protocol has a start timestamp.
 #[inline]
 pub(super) fn read_sample<const HAS_START: bool>(mut wire: Wire<'_>) -> Result<Sample> {
-    let (value, ts) = wire.usual_sample().unwrap_or_default();
-    let mut sample = Sample { value, ts, start_ts: 0 };
+    let mut sample = Sample::default();
     while let Some(found) = wire.key()? {
         match (found >> 3, found & 7) {
             (1, FIXED64) => sample.value = wire.double("value")?,

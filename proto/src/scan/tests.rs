@@ -359,9 +359,9 @@ fn symbols_behind_the_series_are_found_and_bounded() {
     }
     let mut scan = ScanV2::open(&body, 3).unwrap();
     assert_eq!(scan.symbols(), [&b""[..], b"__name__", b"up"]);
-    let mut refs = vec![9];
-    scan.next_series().unwrap().unwrap().refs(64, &mut refs).unwrap();
-    assert_eq!(refs, [1, 2]);
+    let mut refs = [9; 4];
+    assert_eq!(scan.next_series().unwrap().unwrap().refs(&mut refs).unwrap(), 2);
+    assert_eq!(refs, [1, 2, 9, 9]);
     let error = ScanV2::open(&body, 2).unwrap_err();
     assert_eq!(error, DecodeError::TooMany { what: "symbols", max: 2 });
 }
@@ -369,10 +369,10 @@ fn symbols_behind_the_series_are_found_and_bounded() {
 #[test]
 fn references_stop_behind_their_limit() {
     let body = field(5, &field(1, &[1; 1000]));
-    let mut refs = Vec::new();
+    let mut refs = [0; 129];
     let series = ScanV2::open(&body, 1).unwrap().next_series().unwrap().unwrap();
-    series.refs(128, &mut refs).unwrap();
-    assert_eq!(refs.len(), 129);
+    assert_eq!(series.refs(&mut refs).unwrap(), 129);
+    assert_eq!(refs, [1; 129]);
 }
 
 #[test]

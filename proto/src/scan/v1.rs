@@ -76,6 +76,8 @@ pub struct SeriesV1<'a> {
     scattered: bool,
     /// From where on there is something else than labels.
     data: Wire<'a>,
+    /// The first datum, if it is a sample in its usual form.
+    first: Option<(f64, i64)>,
     /// Number of float samples.
     pub n_samples: usize,
     /// Number of native histograms.
@@ -97,10 +99,13 @@ impl<'a> SeriesV1<'a> {
             labels: message.until(&wire),
             scattered: false,
             data: wire,
+            first: None,
             n_samples: 0,
             n_histograms: 0,
             n_exemplars: 0,
         };
+        series.first = wire.usual_sample();
+        series.n_samples = usize::from(series.first.is_some());
         loop {
             let before = wire;
             let Some(found) = wire.key()? else { break };
@@ -175,6 +180,15 @@ impl<'a> SeriesV1<'a> {
         LabelsV1 { wire: self.message, others: SERIES }
     }
 
+    /// The sample of a series that has nothing else, written as every sender does.
+    #[must_use]
+    #[inline]
+    pub fn only_sample(&self) -> Option<Sample> {
+        let (value, ts) = self.first?;
+        let only = self.n_samples + self.n_histograms + self.n_exemplars == 1;
+        only.then_some(Sample { value, ts, start_ts: 0 })
+    }
+
     /// Samples, histograms and exemplars, in the order in which they were sent.
     #[must_use]
     pub const fn data(&self) -> DataV1<'a> {
@@ -238,6 +252,9 @@ impl<'a> DataV1<'a> {
     /// The next datum; `None` at the end.
     #[inline]
     pub fn next_datum(&mut self) -> Result<Option<DatumV1<'a>>> {
+        if let Some((value, ts)) = self.wire.usual_sample() {
+            return Ok(Some(DatumV1::Sample(Sample { value, ts, start_ts: 0 })));
+        }
         while let Some(found) = self.wire.key()? {
             match found {
                 FIELD_2 => {

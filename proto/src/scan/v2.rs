@@ -11,6 +11,8 @@ const SERIES: Shape = Shape::new("TimeSeries", &[1, 2, 3, 4, 5, 6]);
 const EXEMPLAR: Shape = Shape::new("Exemplar", &[1, 2, 3]);
 const METADATA: Shape = Shape::new("Metadata", &[1, 3, 4]);
 
+const SYMBOL: u32 = key(4, LEN);
+const TIMESERIES: u32 = key(5, LEN);
 const REFS: u32 = key(1, LEN);
 /// References that are not packed: one field each.
 const REF: u32 = key(1, VARINT);
@@ -19,6 +21,8 @@ const HISTOGRAM: u32 = key(3, LEN);
 const EXEMPLARS: u32 = key(4, LEN);
 const SERIES_METADATA: u32 = key(5, LEN);
 const CREATED: u32 = key(6, VARINT);
+
+const LABEL_REF: &str = "label reference";
 
 /// Walks the series of a request. The symbol table is read first, wherever it stands.
 #[derive(Debug, Clone)]
@@ -31,8 +35,6 @@ pub struct ScanV2<'a> {
 impl<'a> ScanV2<'a> {
     /// Reads the symbol table of `body`, which is decompressed, and counts its series.
     pub fn open(body: &'a [u8], symbols_max: usize) -> Result<Self> {
-        const SYMBOL: u32 = key(4, LEN);
-        const TIMESERIES: u32 = key(5, LEN);
         let mut wire = Wire::new(body);
         let (mut symbols, mut n_series) = (Vec::new(), 0);
         while let Some(found) = wire.key()? {
@@ -62,6 +64,12 @@ impl<'a> ScanV2<'a> {
         &self.symbols
     }
 
+    /// As [`ScanV2::symbols`], which has none from then on.
+    #[must_use]
+    pub fn take_symbols(&mut self) -> Vec<&'a [u8]> {
+        std::mem::take(&mut self.symbols)
+    }
+
     /// Number of series in the request.
     #[must_use]
     pub const fn n_series(&self) -> usize {
@@ -73,10 +81,10 @@ impl<'a> ScanV2<'a> {
     pub fn next_series(&mut self) -> Result<Option<SeriesV2<'a>>> {
         while let Some(found) = self.wire.key()? {
             match found {
-                SERIES_METADATA => {
+                TIMESERIES => {
                     return SeriesV2::read(self.wire.message("time series")?).map(Some);
                 }
-                EXEMPLARS => drop(self.wire.bytes("symbol")?),
+                SYMBOL => drop(self.wire.bytes("symbol")?),
                 _ => self.wire.skip(found, REQUEST)?,
             }
         }
@@ -92,6 +100,8 @@ pub struct SeriesV2<'a> {
     refs: Wire<'a>,
     scattered: bool,
     data: Wire<'a>,
+    /// The first datum, if it is a sample in its usual form.
+    first: Option<(f64, i64)>,
     /// Number of float samples.
     pub n_samples: usize,
     /// Number of native histograms.
@@ -119,12 +129,15 @@ impl<'a> SeriesV2<'a> {
             refs,
             scattered: false,
             data: wire,
+            first: None,
             n_samples: 0,
             n_histograms: 0,
             n_exemplars: 0,
             metadata: MetadataV2::default(),
             created_ts: 0,
         };
+        series.first = wire.usual_sample();
+        series.n_samples = usize::from(series.first.is_some());
         while let Some(found) = wire.key()? {
             match found {
                 SAMPLE => {
@@ -146,7 +159,7 @@ impl<'a> SeriesV2<'a> {
                     series.scattered = true;
                 }
                 REF => {
-                    wire.varint("label reference")?;
+                    wire.varint(LABEL_REF)?;
                     series.scattered = true;
                 }
                 _ => wire.skip(found, SERIES)?,
@@ -155,15 +168,23 @@ impl<'a> SeriesV2<'a> {
         Ok(series)
     }
 
-    /// Puts the label references into `out`, in the order in which they were sent. Stops behind `max`:
-    /// then `out` holds one more than that.
+    /// Puts the label references into `out`, in the order in which they were sent and as many as it holds.
+    /// Answers how many.
     #[inline]
-    pub fn refs(&self, max: usize, out: &mut Vec<u32>) -> Result<()> {
-        out.clear();
+    pub fn refs(&self, out: &mut [u32]) -> Result<usize> {
         if self.scattered {
-            return gather_refs(self.message, SERIES, max, out);
+            return gather_refs(self.message, SERIES, out);
         }
-        unpack_refs(self.refs, max, out)
+        self.refs.varints32(LABEL_REF, out)
+    }
+
+    /// The sample of a series that has nothing else, written as every sender does.
+    #[must_use]
+    #[inline]
+    pub fn only_sample(&self) -> Option<Sample> {
+        let (value, ts) = self.first?;
+        let only = self.n_samples + self.n_histograms + self.n_exemplars == 1;
+        only.then_some(Sample { value, ts, start_ts: self.created_ts })
     }
 
     /// Samples, histograms and exemplars, in the order in which they were sent.
@@ -173,28 +194,23 @@ impl<'a> SeriesV2<'a> {
     }
 }
 
-#[inline]
-fn unpack_refs(mut packed: Wire<'_>, max: usize, out: &mut Vec<u32>) -> Result<()> {
-    while !packed.rest().is_empty() && out.len() <= max {
-        out.push(packed.varint32("label reference")?);
-    }
-    Ok(())
-}
-
-/// Adds the references of a message that has them in any form and place.
+/// Gathers the references of a message that has them in any form and place, as [`SeriesV2::refs`] does.
 #[cold]
-fn gather_refs(mut wire: Wire<'_>, shape: Shape, max: usize, out: &mut Vec<u32>) -> Result<()> {
+fn gather_refs(mut wire: Wire<'_>, shape: Shape, out: &mut [u32]) -> Result<usize> {
+    let mut n = 0;
     while let Some(found) = wire.key()? {
-        if out.len() > max {
-            break;
-        }
+        let Some(free) = out.get_mut(n..).filter(|free| !free.is_empty()) else { break };
         match found {
-            REFS => unpack_refs(wire.message("label references")?, max, out)?,
-            REF => out.push(wire.varint32("label reference")?),
+            REFS => n += wire.message("label references")?.varints32(LABEL_REF, free)?,
+            REF => {
+                let one = wire.varint32(LABEL_REF)?;
+                free.iter_mut().take(1).for_each(|slot| *slot = one);
+                n += 1;
+            }
             _ => wire.skip(found, Shape { fields: 0, ..shape })?,
         }
     }
-    Ok(())
+    Ok(n)
 }
 
 /// Something of a series that has a timestamp.
@@ -219,6 +235,10 @@ impl<'a> DataV2<'a> {
     /// The next datum; `None` at the end.
     #[inline]
     pub fn next_datum(&mut self) -> Result<Option<DatumV2<'a>>> {
+        if let Some((value, ts)) = self.wire.usual_sample() {
+            let start_ts = self.created_ts;
+            return Ok(Some(DatumV2::Sample(Sample { value, ts, start_ts })));
+        }
         while let Some(found) = self.wire.key()? {
             match found {
                 SAMPLE => {
@@ -257,9 +277,8 @@ pub struct ExemplarV2<'a> {
 
 impl ExemplarV2<'_> {
     /// Puts the references of its labels into `out`, as [`SeriesV2::refs`] does.
-    pub fn refs(&self, max: usize, out: &mut Vec<u32>) -> Result<()> {
-        out.clear();
-        gather_refs(self.message, EXEMPLAR, max, out)
+    pub fn refs(&self, out: &mut [u32]) -> Result<usize> {
+        gather_refs(self.message, EXEMPLAR, out)
     }
 }
 
@@ -287,6 +306,16 @@ impl MetadataV2 {
         const TYPE: u32 = key(1, VARINT);
         const HELP: u32 = key(3, VARINT);
         const UNIT: u32 = key(4, VARINT);
+        // What every sender writes, in the order in which it does.
+        if wire.accept(TYPE as u8) {
+            self.metric_type = wire.varint32("type")?.cast_signed();
+        }
+        if wire.accept(HELP as u8) {
+            self.help_ref = wire.varint32("help reference")?;
+        }
+        if wire.accept(UNIT as u8) {
+            self.unit_ref = wire.varint32("unit reference")?;
+        }
         while let Some(found) = wire.key()? {
             match found {
                 TYPE => self.metric_type = wire.varint32("type")?.cast_signed(),

@@ -45,7 +45,10 @@ pub(super) struct Buffers {
     by_shard: Vec<u32>,
     histograms: Vec<(Place, i64, Arc<Histogram>)>,
     exemplars: Vec<(Place, Exemplar)>,
-    metadata: Vec<(String, Metadata)>,
+    /// Descriptions of metrics that are not known by their keys, with these.
+    metadata: Vec<(u128, String, Metadata)>,
+    /// Whether some were known.
+    metadata_repeated: bool,
     encoder: SampleEncoder,
     payload: Vec<u8>,
     with_start: bool,
@@ -63,6 +66,7 @@ impl Buffers {
         self.metadata.clear();
         self.learnt.clear();
         self.with_start = false;
+        self.metadata_repeated = false;
     }
 }
 
@@ -162,9 +166,18 @@ impl<'a> Appender<'a> {
         self.buffers.exemplars.push((Place(series.0), exemplar));
     }
 
-    /// Adds a description of a metric.
-    pub fn metadata(&mut self, metric: &str, metadata: Metadata) {
-        self.buffers.metadata.push((metric.to_owned(), metadata));
+    /// Whether a description with this key is held: then it need not be added once more. The batch is
+    /// acknowledged when it is durable.
+    #[must_use]
+    pub fn knows_metadata(&mut self, key: u128) -> bool {
+        let known = self.head.metadata.lock().knows(key);
+        self.buffers.metadata_repeated |= known;
+        known
+    }
+
+    /// Adds a description of a metric; `key` is a hash of all of it.
+    pub fn metadata(&mut self, key: u128, metric: &str, metadata: Metadata) {
+        self.buffers.metadata.push((key, metric.to_owned(), metadata));
     }
 
     /// Judges what was added, logs and applies what is accepted, and waits until all of it is durable,
@@ -409,12 +422,15 @@ impl<'a> Appender<'a> {
 
     fn commit_metadata(&mut self, outcome: &mut AppendOutcome) -> Result<Lsn> {
         let (head, payload) = (self.head, &mut self.buffers.payload);
-        let mut lsn = Lsn::default();
+        let mut lsn = match self.buffers.metadata_repeated {
+            true => head.wal()?.last_lsn()?,
+            false => Lsn::default(),
+        };
         let bytes_of = |metric: &str, m: &Metadata| {
             metric.len() + m.metric_type.len() + m.help.len() + m.unit.len() + 40
         };
         let max = head.wal()?.batch_bytes_max().saturating_sub(RECORD_OVERHEAD_BYTES);
-        self.buffers.metadata.retain(|(metric, metadata)| {
+        self.buffers.metadata.retain(|(_, metric, metadata)| {
             let fits = bytes_of(metric, metadata) <= max;
             if !fits {
                 let reason = RejectReason::InvalidMetadata;
@@ -429,14 +445,14 @@ impl<'a> Appender<'a> {
         });
         let mut rest = self.buffers.metadata.as_slice();
         while !rest.is_empty() {
-            let (n, bytes) = prefix_within(rest, max, |(metric, m)| bytes_of(metric, m));
+            let (n, bytes) = prefix_within(rest, max, |(_, metric, m)| bytes_of(metric, m));
             let (part, others) = rest.split_at(n);
             rest = others;
             let _admitted = head.wal()?.admit(bytes + RECORD_OVERHEAD_BYTES)?;
             payload.clear();
             let mut table = head.metadata.lock();
-            for (metric, metadata) in part {
-                if table.put(metric, metadata) {
+            for (key, metric, metadata) in part {
+                if table.put_as(*key, metric, metadata) {
                     records::put_metadata(payload, metric, metadata);
                 }
             }

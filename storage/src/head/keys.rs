@@ -23,7 +23,7 @@ use super::paged::Paged;
 /// Parts of the table: one that grows does not make the others wait.
 const PARTS: usize = 64;
 /// Bytes of the hash secret, as XXH3 derives it by default.
-const SECRET_BYTES: usize = 192;
+pub(super) const SECRET_BYTES: usize = 192;
 /// Bindings that a part may always have, and how many for each series it may have beyond that; then all are
 /// forgotten and learnt anew: a sender that writes one series in ever new label orders must not fill the
 /// memory.
@@ -179,6 +179,22 @@ fn retire(bindings: &mut Paged<Binding>, free: &mut Vec<u32>, number: u32) {
     }
 }
 
+/// Numbers that nobody outside of the process knows.
+pub(super) fn random_words() -> impl Iterator<Item = u64> {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's only door to the system's randomness.
+    std::iter::repeat_with(|| std::hash::RandomState::new().build_hasher().finish())
+}
+
+/// A secret for XXH3.
+pub(super) fn random_secret() -> [u8; SECRET_BYTES] {
+    let mut secret = [0; SECRET_BYTES];
+    for (chunk, word) in secret.chunks_mut(8).zip(random_words()) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    secret
+}
+
 /// See the module.
 pub(super) struct KeyMap {
     secret: [u8; SECRET_BYTES],
@@ -187,13 +203,7 @@ pub(super) struct KeyMap {
 
 impl KeyMap {
     pub(super) fn new() -> Self {
-        let mut secret = [0; SECRET_BYTES];
-        for chunk in secret.chunks_mut(8) {
-            use std::hash::{BuildHasher, Hasher};
-            // The standard library's only door to the system's randomness.
-            let random = std::hash::RandomState::new().build_hasher().finish().to_le_bytes();
-            chunk.copy_from_slice(&random);
-        }
+        let secret = random_secret();
         let parts = (0..PARTS).map(|_| HashTable::new()).collect();
         let bindings = Bindings { bindings: Paged::default(), parts, free: Vec::new(), epoch: 0 };
         Self { secret, bindings: RwLock::new(bindings) }

@@ -28,6 +28,7 @@ mod reference_map;
 mod replay;
 mod replay_workers;
 mod series;
+mod symbols;
 mod target;
 mod view;
 
@@ -42,6 +43,7 @@ pub use appender::{Appender, SeriesHandle};
 pub use explore::{Explore, Exploring};
 pub(crate) use flush::{Part, WriteOrder};
 pub(crate) use replay::Replayer;
+pub use symbols::{SERIES_SYMBOLS_MAX, SymbolHash, SymbolKeys};
 pub(crate) use view::SeriesView;
 
 use crate::append::{Exemplar, Metadata};
@@ -201,6 +203,7 @@ pub(crate) struct Head {
     places_held: RwLock<()>,
     shards: Vec<Mutex<Shard>>,
     keys: KeyMap,
+    symbols: SymbolKeys,
     exemplars: Mutex<ExemplarRing>,
     metadata: Mutex<MetadataTable>,
     buffers: Mutex<Vec<Buffers>>,
@@ -246,6 +249,7 @@ impl Head {
             places_held: RwLock::new(()),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             keys: KeyMap::new(),
+            symbols: SymbolKeys::default(),
             exemplars: Mutex::new(ExemplarRing::new(options.exemplars_max)),
             metadata: Mutex::new(MetadataTable::default()),
             buffers: Mutex::new(Vec::new()),
@@ -297,6 +301,11 @@ impl Head {
     /// Hash of a series' label bytes as its sender wrote them.
     pub(crate) fn series_key(&self, raw_labels: &[u8]) -> u128 {
         self.keys.key(raw_labels)
+    }
+
+    /// Keys of series that come as symbols.
+    pub(crate) const fn symbols(&self) -> &SymbolKeys {
+        &self.symbols
     }
 
     /// Creates the series in the registry and its shard. The caller holds the registry.

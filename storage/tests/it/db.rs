@@ -122,10 +122,12 @@ fn histograms_exemplars_and_metadata_survive_flush_and_reopening() {
         appender.exemplar(series, Exemplar { labels, value: 0.5, ts: 1500 });
         let metadata =
             Metadata { metric_type: "histogram".into(), help: "h".into(), unit: "s".into() };
-        appender.metadata("metric", metadata);
+        assert!(!appender.knows_metadata(1));
+        appender.metadata(1, "metric", metadata);
         let outcome = appender.commit(NOW_MS).unwrap();
         assert_eq!((outcome.histograms, outcome.exemplars, outcome.rejected_total()), (2, 1, 0));
         let mut appender = db.appender();
+        assert!(appender.knows_metadata(1) && !appender.knows_metadata(2));
         let series = appender.find(db.series_key(b"h")).unwrap();
         appender.histogram(series, 1000, histogram(1.0));
         appender.histogram(series, 2000, histogram(9.0));

@@ -219,9 +219,9 @@ fn a_batch_longer_than_a_segment_is_taken_in_parts() {
     assert_eq!(model::append(&db, &writes).unwrap().samples, 20_000);
     let mut appender = db.appender();
     let of = |help: String| Metadata { metric_type: "gauge".into(), help, unit: String::new() };
-    appender.metadata("long", of("x".repeat(100_000)));
+    appender.metadata(0, "long", of("x".repeat(100_000)));
     for i in 0..100 {
-        appender.metadata(&format!("m{i}"), of("x".repeat(2000)));
+        appender.metadata(i, &format!("m{i}"), of("x".repeat(2000)));
     }
     let outcome = appender.commit(NOW_MS).unwrap();
     assert_eq!(outcome.rejected.get(&RejectReason::InvalidMetadata), Some(&1));
