@@ -51,7 +51,9 @@ fn a_tail_torn_at_any_byte_is_cut_in_silence_and_the_log_goes_on() {
         assert!(recovery.damage.is_empty(), "cut at {cut}: {:?}", recovery.damage);
         assert_eq!(recovery.last, Lsn(intact as u64));
         let inside = intact < 4 && cut > ends().get(intact.wrapping_sub(1)).copied().unwrap_or(36);
-        assert_eq!(recovery.torn.is_some(), inside || (0 < cut && cut < 36), "cut at {cut}");
+        // The header's checksum may end in zeros.
+        let in_header = 0 < cut && torn.get(..36) != whole.get(..36);
+        assert_eq!(recovery.torn.is_some(), inside || in_header, "cut at {cut}");
         log_synced(&wal, b"later");
         let (wal, payloads, recovery) = open(&disk.crash(cut as u64));
         let mut expected = payloads_of(intact);
