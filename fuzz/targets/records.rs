@@ -60,28 +60,66 @@ fn reopened(store: Store, disk: &SimDisk) -> Store {
 
 /// Four series with the references 1 to 4, two of one target.
 fn series_record() -> Vec<u8> {
-    let mut out = Vec::new();
-    for (reference, instance, name) in [(1, "a", "up"), (2, "a", "x"), (3, "b", "up"), (4, "", "y")]
-    {
-        let labels = [("__name__", name), ("instance", instance), ("job", "j")];
-        let labels: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).collect();
-        out.extend_from_slice(&[reference, labels.len() as u8]);
-        for text in labels.iter().flat_map(|(name, value)| [name, value]) {
-            out.push(text.len() as u8);
-            out.extend_from_slice(text.as_bytes());
+    let texts = ["instance", "a", "b", "job", "j", "up", "x", "y"];
+    let mut out = vec![texts.len() as u8];
+    for text in texts {
+        out.push(text.len() as u8);
+        out.extend_from_slice(text.as_bytes());
+    }
+    // Targets a, b and none; metric names, each one more than its text.
+    out.extend_from_slice(&[3, 2, 0, 1, 3, 4, 2, 0, 2, 3, 4, 1, 3, 4]);
+    out.extend_from_slice(&[3, 6, 0, 7, 0, 8, 0]);
+    for (target, shape) in [(0, 0), (0, 1), (1, 0), (2, 2)] {
+        out.extend_from_slice(&[2, target, shape, 0]);
+    }
+    out
+}
+
+/// A record of samples that is whole, of any numbers.
+fn sample_record(source: &mut Source<'_>, with_start: bool) -> Vec<u8> {
+    let count = source.u8() % 40;
+    let mut out = vec![count];
+    for _ in 0..if with_start { 3 } else { 2 } {
+        let mut left = count;
+        while left > 0 {
+            let length = (source.u8() % 8).clamp(1, left);
+            out.extend_from_slice(&[source.u8() % 0x80, length]);
+            left -= length;
         }
     }
+    let mut codes = vec![0; usize::from(count).div_ceil(2)];
+    let mut values = Vec::new();
+    for i in 0..usize::from(count) {
+        let code = source.u8() % 16;
+        codes[i / 2] |= code << (4 * (i % 2));
+        let bytes = match code {
+            0 => 0,
+            15 => 8,
+            1..=7 => code - 1,
+            _ => code - 7,
+        };
+        values.extend((0..bytes).map(|_| source.u8()));
+    }
+    out.extend(codes.iter().chain(&values));
     out
 }
 
 fuzz_target!(|data: &[u8]| {
     let mut source = Source(data);
     let series = series_record();
-    let mut records: Vec<(u8, u64, &[u8])> = vec![(1, 0, &series)];
-    while !source.is_empty() && records.len() < 20 {
-        let (kind, len) = (source.u8() % 8, usize::from(source.u8()));
-        records.push((kind, 0, source.bytes(len)));
+    let mut payloads = vec![(1, series)];
+    while !source.is_empty() && payloads.len() < 20 {
+        let kind = source.u8() % 10;
+        payloads.push(match kind {
+            8 | 9 => (kind - 6, sample_record(&mut source, kind == 9)),
+            _ => {
+                let len = usize::from(source.u8());
+                (kind, source.bytes(len).to_vec())
+            }
+        });
     }
+    let mut records: Vec<(u8, u64, &[u8])> =
+        payloads.iter().map(|(kind, payload)| (*kind, 0, payload.as_slice())).collect();
     let last = records.len() as u64;
     records.push((0, last, b""));
     let disk = SimDisk::new();

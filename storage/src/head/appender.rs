@@ -5,8 +5,10 @@ use std::sync::Arc;
 use parking_lot::RwLockReadGuard;
 
 use super::creating::Creating;
+use super::definitions::{DefinitionEncoder, definition_bytes_max};
 use super::keys::{Bindings, NO_BINDING};
-use super::records::{self, LoggedSample, SampleEncoder};
+use super::records;
+use super::sample_record::{LoggedSample, SAMPLE_BYTES_MAX, SampleEncoder};
 use super::series::Verdict;
 use super::{Head, Place, SHARDS, Shard};
 use crate::append::{AppendOutcome, Exemplar, Metadata, RejectReason, Rejection};
@@ -16,8 +18,6 @@ use crate::wal::Lsn;
 
 /// Payload bytes after which a log record is ended and another one begun.
 const RECORD_BYTES_TARGET: usize = 1 << 20;
-/// Most bytes a sample takes in the log: two varints, the value, a start timestamp.
-const SAMPLE_BYTES_MAX: usize = 10 + 10 + 8 + 10;
 /// A series is held by its batch; should it be gone all the same, its samples must not count as written.
 const GONE: Error =
     Error::Unavailable { why: "a series left memory while it was written: try again" };
@@ -53,7 +53,7 @@ pub(super) struct Buffers {
     payload: Vec<u8>,
     with_start: bool,
     /// Log entries of new series.
-    definitions: Vec<u8>,
+    definitions: DefinitionEncoder,
     /// Keys that were not bound, with the places of their series.
     learnt: Vec<(u128, Place)>,
 }
@@ -117,8 +117,7 @@ impl<'a> Appender<'a> {
         key: u128,
         labels: &Labels,
     ) -> std::result::Result<SeriesHandle, RejectReason> {
-        // Twenty bytes beside the labels: reference, count. Their lengths are in their bytes.
-        let bytes = labels.as_bytes().len() + 20;
+        let bytes = definition_bytes_max(labels);
         if self.creating.as_ref().is_none_or(|creating| !creating.has_room_for(bytes)) {
             self.end_creating();
             match Creating::begin(self.head, bytes) {
@@ -139,13 +138,11 @@ impl<'a> Appender<'a> {
     #[cold]
     fn end_creating(&mut self) {
         let Some(creating) = self.creating.take() else { return };
-        let definitions = &mut self.buffers.definitions;
-        if !definitions.is_empty()
+        if let Some(definitions) = self.buffers.definitions.take()
             && let Err(error) = self.head.log_applied(records::SERIES, definitions)
         {
             self.failed.get_or_insert(error);
         }
-        definitions.clear();
         drop(creating);
     }
 
@@ -290,7 +287,8 @@ impl<'a> Appender<'a> {
     ) -> Result<Lsn> {
         let head = self.head;
         let Buffers { by_shard, encoder, with_start, .. } = &mut self.buffers;
-        let n_records = SHARDS + samples.len() * SAMPLE_BYTES_MAX / record_bytes;
+        let record_len_max = (record_bytes / SAMPLE_BYTES_MAX).max(1);
+        let n_records = SHARDS + samples.len() / record_len_max;
         let bytes = samples.len() * SAMPLE_BYTES_MAX + n_records * RECORD_OVERHEAD_BYTES;
         let _admitted = head.wal()?.admit(bytes)?;
         let starts = sort_by_shard(samples, by_shard);
@@ -315,16 +313,16 @@ impl<'a> Appender<'a> {
                     }
                 }
                 n_written += 1;
-                if encoder.payload().len() >= record_bytes {
-                    head.log_applied(encoder.kind(), encoder.payload())?;
+                if encoder.len() == record_len_max {
+                    head.log_applied(encoder.kind(), encoder.finish())?;
                     encoder.begin(*with_start);
                 }
             }
             // A repetition is durable when what it repeats is: that was queued before, at the latest now.
-            lsn = lsn.max(if encoder.is_empty() {
+            lsn = lsn.max(if encoder.len() == 0 {
                 head.wal()?.last_lsn()?
             } else {
-                head.log_applied(encoder.kind(), encoder.payload())?
+                head.log_applied(encoder.kind(), encoder.finish())?
             });
         }
         head.count_sample(n_written, n_late);

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use parking_lot::RwLockWriteGuard;
 
 use super::appender::RECORD_OVERHEAD_BYTES;
-use super::{Head, Place, Registry, records};
+use super::definitions::DefinitionEncoder;
+use super::{Head, Place, Registry};
 use crate::append::RejectReason;
 use crate::error::Result;
 use crate::model::{Labels, SeriesRef};
@@ -42,7 +43,7 @@ impl<'a> Creating<'a> {
         &mut self,
         head: &Head,
         labels: &Labels,
-        definitions: &mut Vec<u8>,
+        definitions: &mut DefinitionEncoder,
     ) -> std::result::Result<Place, RejectReason> {
         let registry = &mut *self.registry;
         let full = registry.n_series() >= head.options.series_max
@@ -62,9 +63,9 @@ impl<'a> Creating<'a> {
         }
         let reference = SeriesRef(registry.next_reference);
         let place = head.create(registry, ord, reference);
-        let before = definitions.len();
-        records::put_series(definitions, reference, labels);
-        self.bytes_left = self.bytes_left.saturating_sub(definitions.len() - before);
+        let before = definitions.bytes();
+        definitions.push(&registry.index, ord, reference);
+        self.bytes_left = self.bytes_left.saturating_sub(definitions.bytes() - before);
         self.series_left -= 1;
         Ok(place)
     }

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 
 use super::chunks::Home;
+use super::definitions::DefinitionEncoder;
 use super::records;
 use super::target::Target;
-use super::{Head, Place, Registry, SHARDS, Shard};
+use super::{Head, Place, Registry, SERIES_PER_LOCK, SHARDS, Shard};
 use crate::append::Exemplar;
 use crate::error::{Error, Result};
 use crate::index::{BlockOrder, EntityId, MemIndex};
@@ -191,8 +192,8 @@ impl Head {
     /// Writes the records that must outlive the samples: series, metadata, exemplars. The caller excludes
     /// eviction.
     pub(crate) fn checkpoint(&self, log: Visit<'_>) -> Result<()> {
+        self.checkpoint_series(log)?;
         let mut payload = Vec::new();
-        let ords = self.with_index(MemIndex::live);
         let mut put = |kind: u8, payload: &mut Vec<u8>, all: bool| {
             if !payload.is_empty() && (all || payload.len() >= CHECKPOINT_RECORD_BYTES_TARGET) {
                 log(RecordKind(kind), payload)?;
@@ -200,15 +201,6 @@ impl Head {
             }
             Ok(())
         };
-        for ord in ords.iter().map(SeriesOrd) {
-            let registry = self.registry.read();
-            if let Some(reference) = self.reference(&registry, ord) {
-                records::put_series(&mut payload, reference, &registry.index.labels(ord));
-            }
-            drop(registry);
-            put(records::SERIES, &mut payload, false)?;
-        }
-        put(records::SERIES, &mut payload, true)?;
         for (metric, list) in self.metadata() {
             for metadata in &list {
                 records::put_metadata(&mut payload, &metric, metadata);
@@ -221,6 +213,31 @@ impl Head {
             put(records::EXEMPLARS, &mut payload, false)?;
         }
         put(records::EXEMPLARS, &mut payload, true)
+    }
+
+    fn checkpoint_series(&self, log: Visit<'_>) -> Result<()> {
+        let is_long =
+            |encoder: &DefinitionEncoder| encoder.bytes() >= CHECKPOINT_RECORD_BYTES_TARGET;
+        let mut encoder = DefinitionEncoder::default();
+        let live = self.with_index(MemIndex::live);
+        let mut ords = live.iter().map(SeriesOrd).peekable();
+        while ords.peek().is_some() {
+            let registry = self.registry.read();
+            let mut left = SERIES_PER_LOCK;
+            while let Some(ord) = ords.next_if(|_| left > 0 && !is_long(&encoder)) {
+                left -= 1;
+                if let Some(reference) = self.reference(&registry, ord) {
+                    encoder.push(&registry.index, ord, reference);
+                }
+            }
+            drop(registry);
+            if is_long(&encoder)
+                && let Some(payload) = encoder.take()
+            {
+                log(RecordKind(records::SERIES), payload)?;
+            }
+        }
+        encoder.take().map_or(Ok(()), |payload| log(RecordKind(records::SERIES), payload))
     }
 
     fn all_exemplars(&self) -> Vec<(SeriesRef, Exemplar)> {

@@ -13,6 +13,7 @@
 mod appender;
 mod chunks;
 mod creating;
+mod definitions;
 mod evict;
 mod exemplars;
 mod explore;
@@ -26,10 +27,14 @@ mod paged;
 mod records;
 mod reference_map;
 mod replay;
+mod replay_apply;
+mod replay_series;
 mod replay_workers;
+mod sample_record;
 mod series;
 mod symbols;
 mod target;
+mod value_column;
 mod view;
 
 use std::collections::BTreeMap;

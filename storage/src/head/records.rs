@@ -6,9 +6,9 @@ use crate::append::{Exemplar, Metadata};
 use crate::codec::{Malformed, Reader, put_bytes, put_ivarint, put_uvarint};
 use crate::model::{Histogram, Labels, SeriesRef, TimeRange};
 
-/// Label sets and their references.
+/// Label sets and their references: `definitions`.
 pub(crate) const SERIES: u8 = 1;
-/// Float samples.
+/// Float samples: `sample_record`.
 pub(crate) const SAMPLES: u8 = 2;
 /// Float samples with start timestamps.
 pub(crate) const SAMPLES_WITH_START: u8 = 3;
@@ -21,89 +21,7 @@ pub(crate) const METADATA: u8 = 6;
 /// A deleted time range of some series.
 pub(crate) const DELETION: u8 = 7;
 
-/// A float sample in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoggedSample {
-    pub(crate) reference: SeriesRef,
-    pub(crate) ts: i64,
-    pub(crate) bits: u64,
-    pub(crate) start_ts: i64,
-}
-
-/// Writes samples one behind the other, references and timestamps as differences to the sample before.
-#[derive(Debug, Default)]
-pub(crate) struct SampleEncoder {
-    payload: Vec<u8>,
-    with_start: bool,
-    last_ref: u64,
-    last_ts: i64,
-    len: usize,
-}
-
-impl SampleEncoder {
-    /// Begins a payload; `with_start` for [`SAMPLES_WITH_START`]. Keeps the memory of the one before.
-    pub(crate) fn begin(&mut self, with_start: bool) {
-        self.payload.clear();
-        self.with_start = with_start;
-        self.last_ref = 0;
-        self.last_ts = 0;
-        self.len = 0;
-    }
-
-    pub(crate) fn push(&mut self, sample: LoggedSample) {
-        put_ivarint(
-            &mut self.payload,
-            sample.reference.0.wrapping_sub(self.last_ref).cast_signed(),
-        );
-        put_ivarint(&mut self.payload, sample.ts.wrapping_sub(self.last_ts));
-        self.payload.extend_from_slice(&sample.bits.to_le_bytes());
-        if self.with_start {
-            put_ivarint(&mut self.payload, sample.start_ts);
-        }
-        self.last_ref = sample.reference.0;
-        self.last_ts = sample.ts;
-        self.len += 1;
-    }
-
-    pub(crate) fn kind(&self) -> u8 {
-        if self.with_start { SAMPLES_WITH_START } else { SAMPLES }
-    }
-
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-/// Reads what [`SampleEncoder`] wrote.
-pub(crate) fn decode_samples(
-    payload: &[u8],
-    with_start: bool,
-    mut each: impl FnMut(LoggedSample),
-) -> Result<(), Malformed> {
-    let mut r = Reader::new(payload);
-    let (mut reference, mut ts) = (0u64, 0i64);
-    while !r.is_empty() {
-        reference = reference.wrapping_add_signed(r.ivarint("series reference")?);
-        ts = ts.wrapping_add(r.ivarint("timestamp")?);
-        let bits = r.u64("value")?;
-        let start_ts = if with_start { r.ivarint("start timestamp")? } else { 0 };
-        each(LoggedSample { reference: SeriesRef(reference), ts, bits, start_ts });
-    }
-    Ok(())
-}
-
-/// Appends one entry of a [`SERIES`] record.
-pub(crate) fn put_series(out: &mut Vec<u8>, reference: SeriesRef, labels: &Labels) {
-    put_uvarint(out, reference.0);
-    put_uvarint(out, labels.len() as u64);
-    // Names and values behind their lengths, as they are kept.
-    out.extend_from_slice(labels.as_bytes());
-}
-
+/// The label set of an exemplar.
 fn labels(r: &mut Reader<'_>) -> Result<Labels, Malformed> {
     let n = r.count(2, "label count")?;
     let mut pairs = Vec::with_capacity(n);
@@ -111,19 +29,6 @@ fn labels(r: &mut Reader<'_>) -> Result<Labels, Malformed> {
         pairs.push((r.str("label name")?, r.str("label value")?));
     }
     Ok(Labels::from_pairs(pairs))
-}
-
-/// Reads a [`SERIES`] record.
-pub(crate) fn decode_series(
-    payload: &[u8],
-    mut each: impl FnMut(SeriesRef, Labels),
-) -> Result<(), Malformed> {
-    let mut r = Reader::new(payload);
-    while !r.is_empty() {
-        let reference = SeriesRef(r.uvarint("series reference")?);
-        each(reference, labels(&mut r)?);
-    }
-    Ok(())
 }
 
 /// Appends one entry of a [`HISTOGRAMS`] record.
@@ -155,9 +60,24 @@ pub(crate) fn decode_histograms(
     Ok(())
 }
 
+/// The series of a [`HISTOGRAMS`] record, one for each of its entries.
+pub(crate) fn histogram_references(payload: &[u8]) -> Result<Vec<SeriesRef>, Malformed> {
+    let mut r = Reader::new(payload);
+    let mut references = Vec::new();
+    while !r.is_empty() {
+        references.push(SeriesRef(r.uvarint("series reference")?));
+        r.ivarint("timestamp")?;
+        r.bytes("histogram")?;
+    }
+    Ok(references)
+}
+
 /// Appends one entry of an [`EXEMPLARS`] record.
 pub(crate) fn put_exemplar(out: &mut Vec<u8>, reference: SeriesRef, exemplar: &Exemplar) {
-    put_series(out, reference, &exemplar.labels);
+    put_uvarint(out, reference.0);
+    put_uvarint(out, exemplar.labels.len() as u64);
+    // Names and values behind their lengths, as they are kept.
+    out.extend_from_slice(exemplar.labels.as_bytes());
     put_ivarint(out, exemplar.ts);
     out.extend_from_slice(&exemplar.value.to_le_bytes());
 }
@@ -233,27 +153,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn samples_round_trip(
-            raw in prop::collection::vec((any::<u64>(), any::<i64>(), any::<u64>(), any::<i64>()), 0..50),
-            with_start in any::<bool>(),
-        ) {
-            let samples: Vec<LoggedSample> = raw.into_iter().map(|(r, ts, bits, start)| LoggedSample {
-                reference: SeriesRef(r), ts, bits, start_ts: if with_start { start } else { 0 },
-            }).collect();
-            let mut encoder = SampleEncoder::default();
-            encoder.begin(with_start);
-            samples.iter().for_each(|s| encoder.push(*s));
-            let mut seen = Vec::new();
-            decode_samples(encoder.payload(), with_start, |s| seen.push(s)).unwrap();
-            prop_assert_eq!(seen, samples);
-        }
-
-        #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut n = 0;
             let _outcome = (
-                decode_samples(&bytes, true, |_| n += 1),
-                decode_series(&bytes, |_, _| n += 1),
                 decode_histograms(&bytes, |_, _, _| n += 1),
                 decode_exemplars(&bytes, |_, _| n += 1),
                 decode_metadata(&bytes, |_, _| n += 1),
@@ -266,13 +168,6 @@ mod tests {
     #[test]
     fn the_rest_round_trips() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
-        let mut out = Vec::new();
-        put_series(&mut out, SeriesRef(7), &labels);
-        put_series(&mut out, SeriesRef(9), &Labels::empty());
-        let mut seen = Vec::new();
-        decode_series(&out, |r, l| seen.push((r, l))).unwrap();
-        assert_eq!(seen, [(SeriesRef(7), labels.clone()), (SeriesRef(9), Labels::empty())]);
-
         let exemplar = Exemplar { labels, value: 1.5, ts: -3 };
         let mut out = Vec::new();
         put_exemplar(&mut out, SeriesRef(1), &exemplar);

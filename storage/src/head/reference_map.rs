@@ -8,8 +8,8 @@ use crate::model::SeriesRef;
 /// References of one page.
 const PAGE_LEN: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 9;
-/// Stands where no series is defined.
-const NOWHERE: Place = Place(u32::MAX);
+/// Stands where no series is defined. No series has this place.
+pub(super) const NOWHERE: Place = Place(u32::MAX);
 
 /// References are given one after the other, so that they mostly lie beside each other, in the log as well.
 #[derive(Debug, Default)]

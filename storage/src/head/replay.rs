@@ -1,15 +1,18 @@
 //! Rebuilding the head from the records of the log.
 
-use std::sync::Arc;
 use std::thread::Scope;
 
 use super::chunks::Home;
-use super::reference_map::ReferenceMap;
-use super::replay_workers::{Batch, Replayed, Workers};
+use super::definitions::{Definition, Definitions};
+use super::reference_map::{NOWHERE, ReferenceMap};
+use super::replay_apply::Record;
+use super::replay_series::Taken;
+use super::replay_workers::Workers;
+use super::sample_record::SampleRecord;
 use super::series::MemSeries;
 use super::{Head, Place, records};
 use crate::codec::Malformed;
-use crate::model::{Labels, SeriesRef, TimeRange};
+use crate::model::SeriesRef;
 
 /// Applies records in the order of the log. Samples go through the same judgement as when they came, so
 /// that a record that is replayed twice changes nothing.
@@ -19,23 +22,25 @@ use crate::model::{Labels, SeriesRef, TimeRange};
 pub(crate) struct Replayer<'a> {
     head: &'a Head,
     places: ReferenceMap,
-    /// Samples of one shard that are not given to anybody yet.
-    batch: Batch,
-    workers: Option<Workers>,
+    workers: Workers,
     samples: u64,
     orphans: u64,
 }
 
 impl<'a> Replayer<'a> {
     /// One that applies everything itself.
+    #[cfg(test)]
     pub(crate) fn new(head: &'a Head) -> Self {
-        let (places, batch) = (ReferenceMap::default(), Batch::default());
-        Self { head, places, batch, workers: None, samples: 0, orphans: 0 }
+        Self::with(head, Workers::none())
     }
 
     /// One with threads beside it. They end when it is dropped.
     pub(crate) fn in_parallel<'s>(head: &'a Head, scope: &'s Scope<'s, 'a>) -> Self {
-        Self { workers: Workers::start(head, scope), ..Self::new(head) }
+        Self::with(head, Workers::start(head, scope))
+    }
+
+    fn with(head: &'a Head, workers: Workers) -> Self {
+        Self { head, places: ReferenceMap::default(), workers, samples: 0, orphans: 0 }
     }
 
     /// Samples read so far.
@@ -51,22 +56,18 @@ impl<'a> Replayer<'a> {
     /// Applies one record. An unknown kind is malformed.
     pub(crate) fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), Malformed> {
         match kind {
-            records::SERIES => {
-                return records::decode_series(payload, |r, labels| self.series(r, &labels));
-            }
+            records::SERIES => self.replay_series(payload),
             records::SAMPLES | records::SAMPLES_WITH_START => {
-                return self.replay_samples(kind, payload);
+                let with_start = kind == records::SAMPLES_WITH_START;
+                let record = SampleRecord::read(payload, with_start)?;
+                self.give(kind, payload, record.references());
+                Ok(())
             }
-            _ => self.finish(),
-        }
-        match kind {
-            records::HISTOGRAMS => records::decode_histograms(payload, |r, ts, histogram| {
-                let histogram = Arc::new(histogram);
-                self.head.widen_bounds(Some(TimeRange::new(ts, ts)));
-                self.at(r, |series, home| {
-                    series.append_histogram(home, ts, &histogram);
-                });
-            }),
+            records::HISTOGRAMS => {
+                let references = records::histogram_references(payload)?;
+                self.give(kind, payload, references.into_iter());
+                Ok(())
+            }
             records::EXEMPLARS => records::decode_exemplars(payload, |r, exemplar| {
                 let mut ord = None;
                 self.at(r, |series, _| ord = Some(series.ord));
@@ -77,79 +78,71 @@ impl<'a> Replayer<'a> {
             records::METADATA => records::decode_metadata(payload, |metric, metadata| {
                 self.head.metadata.lock().put(metric, &metadata);
             }),
-            records::DELETION => records::decode_deletion(payload, |r, range| {
-                self.at(r, |series, home| {
-                    series.delete(home, range);
-                });
-            }),
+            records::DELETION => {
+                self.finish();
+                records::decode_deletion(payload, |r, range| {
+                    self.at(r, |series, home| {
+                        series.delete(home, range);
+                    });
+                })
+            }
             _ => Err(Malformed { what: "record of unknown kind", at: 0 }),
         }
     }
 
     /// Waits until all samples are applied.
     pub(crate) fn finish(&mut self) {
-        self.pass_batch_on();
-        if let Some(workers) = &mut self.workers {
-            workers.wait();
-        }
+        self.workers.finish(self.head);
     }
 
-    fn replay_samples(&mut self, kind: u8, payload: &[u8]) -> Result<(), Malformed> {
-        let with_start = kind == records::SAMPLES_WITH_START;
-        let mut seen: Option<TimeRange> = None;
-        let whole = records::decode_samples(payload, with_start, |s| {
-            let at = TimeRange::new(s.ts, s.ts);
-            seen = Some(seen.map_or(at, |range| range.hull(&at)));
-            let Some(place) = self.place(s.reference) else { return };
-            if self.batch.is_full_for(place.shard()) {
-                self.pass_batch_on();
-            }
-            let (local, ts, bits, start_ts) = (place.local(), s.ts, s.bits, s.start_ts);
-            self.batch.push(place.shard(), Replayed { local, ts, bits, start_ts });
-            self.samples += 1;
-        });
-        self.head.widen_bounds(seen);
-        if self.workers.is_none() {
-            self.pass_batch_on();
+    /// Hands a record to the shards of its series.
+    fn give(&mut self, kind: u8, payload: &[u8], references: impl Iterator<Item = SeriesRef>) {
+        let mut places = Vec::with_capacity(references.size_hint().0);
+        for reference in references {
+            let place = self.place(reference);
+            self.samples += u64::from(place.is_some());
+            places.push(place.unwrap_or(NOWHERE));
         }
-        whole
+        self.workers.give(self.head, Record::new(kind, payload, places));
     }
 
-    fn pass_batch_on(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        match &mut self.workers {
-            Some(workers) => self.batch = workers.give(std::mem::take(&mut self.batch)),
-            None => self.batch.apply(self.head),
-        }
-        self.batch.clear();
-    }
-
-    fn series(&mut self, reference: SeriesRef, labels: &Labels) {
+    fn replay_series(&mut self, payload: &[u8]) -> Result<(), Malformed> {
+        let mut definitions = Definitions::read(payload)?;
+        let mut taken = Taken::new(&definitions);
+        let mut series = Definition::default();
         let mut registry = self.head.registry.write();
-        let Ok((ord, new)) = registry.index.insert(labels) else { return };
-        let place = if new {
-            self.head.create(&mut registry, ord, reference)
-        } else {
+        while definitions.next(&mut series)? {
+            let reference = SeriesRef(series.reference);
             registry.next_reference = registry.next_reference.max(reference.0.saturating_add(1));
-            match registry.place(ord) {
-                Some(place) => place,
-                None => return,
+            let Some((ord, new)) = taken.insert(&mut registry.index, &definitions, &series) else {
+                continue;
+            };
+            let place = match new {
+                true => Some(self.head.create(&mut registry, ord, reference)),
+                false => registry.place(ord),
+            };
+            if let Some(place) = place {
+                self.places.insert(reference, place);
             }
-        };
-        self.places.insert(reference, place);
+        }
+        Ok(())
     }
 
+    #[inline]
     fn place(&mut self, reference: SeriesRef) -> Option<Place> {
         let place = self.places.get(reference);
         if place.is_none() {
-            self.orphans += 1;
-            // Its number must not be given to another series.
-            let next = &mut self.head.registry.write().next_reference;
-            *next = (*next).max(reference.0.saturating_add(1));
+            self.note_orphan(reference);
         }
         place
+    }
+
+    #[cold]
+    fn note_orphan(&mut self, reference: SeriesRef) {
+        self.orphans += 1;
+        // Its number must not be given to another series.
+        let next = &mut self.head.registry.write().next_reference;
+        *next = (*next).max(reference.0.saturating_add(1));
     }
 
     fn at(&mut self, reference: SeriesRef, f: impl FnOnce(&mut MemSeries, &mut Home<'_>)) {

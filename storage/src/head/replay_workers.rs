@@ -1,127 +1,191 @@
-//! Threads that apply replayed samples. A shard belongs to one of them, so that its samples stay in order.
+//! Replayed records on their way into the shards: those of a shard wait in one line, and whichever thread is
+//! free takes some of a line in their order. The thread that reads the log does so as well when lines are long.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::array;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::thread::{Builder, Scope};
 
-use super::Head;
+use parking_lot::{Condvar, Mutex};
 
-/// Samples of a batch.
-const BATCH_LEN_MAX: usize = 4096;
-/// Batches that wait for one thread: some hundred kilobytes each.
-const QUEUE_LEN: usize = 16;
+use super::replay_apply::{Record, apply};
+use super::{Head, SHARDS};
+
+/// Bytes of records that wait: some scrapes of a hundred thousand series.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Bytes for which a thread is woken.
+const WAKING_BYTES: usize = 256 << 10;
+/// Records that a thread takes at a time: their shard is locked for about a millisecond.
+const TURN_RECORDS_MAX: usize = 64;
 /// Most threads; one more reads the log.
-const WORKERS_MAX: usize = 8;
+const WORKERS_MAX: usize = 15;
 
-/// A sample and its place in the shard.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Replayed {
-    pub(super) local: usize,
-    pub(super) ts: i64,
-    pub(super) bits: u64,
-    pub(super) start_ts: i64,
+#[derive(Default)]
+struct Line {
+    records: VecDeque<Arc<Record>>,
+    /// Somebody applies records of this shard.
+    busy: bool,
 }
 
-/// Samples of one shard in their order.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
+struct State {
+    lines: [Line; SHARDS],
+    /// The shard whose turn comes next.
+    next: usize,
+    /// Bytes of records that are not applied yet.
+    bytes: usize,
+    /// Threads that wait for records.
+    sleeping: usize,
+    ended: bool,
+}
+
+/// The lines of all shards.
+struct Lines {
+    state: Mutex<State>,
+    /// There are records, or there will be none any more.
+    work: Condvar,
+    /// Records were applied.
+    applied: Condvar,
+}
+
+/// Some records of one shard, given back when they are applied.
+struct Turn<'a> {
+    lines: &'a Lines,
     shard: usize,
-    samples: Vec<Replayed>,
+    records: Vec<Arc<Record>>,
 }
 
-impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.lines.state.lock();
+        state.bytes -= self.records.iter().map(|record| record.bytes()).sum::<usize>();
+        if let Some(line) = state.lines.get_mut(self.shard) {
+            line.busy = false;
+        }
+        self.lines.applied.notify_all();
+    }
+}
+
+impl Lines {
+    fn new() -> Self {
+        let lines = array::from_fn(|_| Line::default());
+        let state = State { lines, next: 0, bytes: 0, sleeping: 0, ended: false };
+        Self { state: Mutex::new(state), work: Condvar::new(), applied: Condvar::new() }
     }
 
-    /// Whether a sample of `shard` needs another batch.
-    pub(super) fn is_full_for(&self, shard: usize) -> bool {
-        self.samples.len() == BATCH_LEN_MAX || (!self.samples.is_empty() && self.shard != shard)
+    /// Some records of a shard that nobody is busy with.
+    fn turn(&self, state: &mut State) -> Option<Turn<'_>> {
+        for _ in 0..SHARDS {
+            let shard = state.next;
+            state.next = (shard + 1) % SHARDS;
+            let Some(line) = state.lines.get_mut(shard) else { continue };
+            if !line.busy && !line.records.is_empty() {
+                line.busy = true;
+                let n = line.records.len().min(TURN_RECORDS_MAX);
+                let records = line.records.drain(..n).collect();
+                return Some(Turn { lines: self, shard, records });
+            }
+        }
+        None
     }
 
-    pub(super) fn push(&mut self, shard: usize, sample: Replayed) {
-        self.shard = shard;
-        self.samples.push(sample);
+    fn push(&self, shard: usize, record: Arc<Record>) {
+        let mut state = self.state.lock();
+        state.bytes += record.bytes();
+        if let Some(line) = state.lines.get_mut(shard) {
+            line.records.push_back(record);
+        }
+        if state.sleeping > 0 && state.bytes >= WAKING_BYTES {
+            self.work.notify_one();
+        }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.samples.clear();
+    /// Applies records until no more than `bytes_max` of them wait or are being applied.
+    fn shorten(&self, head: &Head, bytes_max: usize) {
+        let mut state = self.state.lock();
+        while state.bytes > bytes_max {
+            match self.turn(&mut state) {
+                Some(turn) => {
+                    drop(state);
+                    apply(head, turn.shard, &turn.records);
+                    drop(turn);
+                    state = self.state.lock();
+                }
+                None => self.applied.wait(&mut state),
+            }
+        }
     }
 
-    pub(super) fn apply(&self, head: &Head) {
-        let Some(shard) = head.shards.get(self.shard) else { return };
-        let mut shard = shard.lock();
-        for sample in &self.samples {
-            if let Some((series, mut home)) = shard.at(sample.local) {
-                series.append(&mut home, sample.ts, sample.bits, sample.start_ts);
+    /// What a thread does until there is nothing more to come.
+    fn work(&self, head: &Head) {
+        let mut state = self.state.lock();
+        while !state.ended {
+            match self.turn(&mut state) {
+                Some(turn) => {
+                    drop(state);
+                    apply(head, turn.shard, &turn.records);
+                    drop(turn);
+                    state = self.state.lock();
+                }
+                None => {
+                    state.sleeping += 1;
+                    self.work.wait(&mut state);
+                    state.sleeping -= 1;
+                }
             }
         }
     }
 }
 
-enum Job {
-    Apply(Batch),
-    /// Answered when all before it is done.
-    Tell(SyncSender<()>),
-}
-
-/// The threads. They end when this is dropped.
+/// Hands records to the threads, which end when this is dropped.
 pub(super) struct Workers {
-    jobs: Vec<SyncSender<Job>>,
-    /// Batches that were applied, to be filled again.
-    done: Receiver<Batch>,
+    lines: Arc<Lines>,
+    waiting_bytes_max: usize,
 }
 
 impl Workers {
-    /// As many as there are processors besides the one that reads the log. `None` when there is no other.
-    pub(super) fn start<'s, 'h: 's>(head: &'h Head, scope: &'s Scope<'s, 'h>) -> Option<Self> {
+    /// No thread but the caller's.
+    pub(super) fn none() -> Self {
+        Self { lines: Arc::new(Lines::new()), waiting_bytes_max: 0 }
+    }
+
+    /// As many as there are processors besides the one that reads the log.
+    pub(super) fn start<'s, 'h: 's>(head: &'h Head, scope: &'s Scope<'s, 'h>) -> Self {
         let n =
             std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX + 1) - 1;
-        let (give_back, done) = channel();
-        let mut jobs = Vec::with_capacity(n);
+        let mut workers = Self::none();
         for i in 0..n {
-            let (give, take) = sync_channel(QUEUE_LEN);
-            let give_back = give_back.clone();
+            let lines = Arc::clone(&workers.lines);
             let spawned = Builder::new()
                 .name(format!("nines-replay-{i}"))
-                .spawn_scoped(scope, move || work(head, &take, &give_back));
+                .spawn_scoped(scope, move || lines.work(head));
             // Without the thread the others do its work.
             if spawned.is_ok() {
-                jobs.push(give);
+                workers.waiting_bytes_max = WAITING_BYTES_MAX;
             }
         }
-        (!jobs.is_empty()).then_some(Self { jobs, done })
+        workers
     }
 
-    /// Hands a batch to the thread of its shard. Answers an empty one.
-    pub(super) fn give(&mut self, batch: Batch) -> Batch {
-        let worker = batch.shard % self.jobs.len();
-        if let Some(jobs) = self.jobs.get(worker) {
-            // A thread that ended has panicked; the scope passes that on.
-            jobs.send(Job::Apply(batch)).ok();
+    /// Takes a record for all shards that it has samples of.
+    pub(super) fn give(&self, head: &Head, record: Record) {
+        let record = Arc::new(record);
+        let mut shards = record.shards();
+        while shards != 0 {
+            self.lines.push(shards.trailing_zeros() as usize, Arc::clone(&record));
+            shards &= shards - 1;
         }
-        self.done.try_recv().unwrap_or_default()
+        self.lines.shorten(head, self.waiting_bytes_max);
     }
 
-    /// Waits until all that was handed out is applied.
-    pub(super) fn wait(&mut self) {
-        let (tell, told) = sync_channel(self.jobs.len());
-        for jobs in &self.jobs {
-            jobs.send(Job::Tell(tell.clone())).ok();
-        }
-        drop(tell);
-        while told.recv().is_ok() {}
+    /// Returns when all records are applied.
+    pub(super) fn finish(&self, head: &Head) {
+        self.lines.shorten(head, 0);
     }
 }
 
-fn work(head: &Head, jobs: &Receiver<Job>, done: &Sender<Batch>) {
-    for job in jobs {
-        match job {
-            Job::Apply(mut batch) => {
-                batch.apply(head);
-                batch.clear();
-                done.send(batch).ok();
-            }
-            Job::Tell(who) => drop(who.send(())),
-        }
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.lines.state.lock().ended = true;
+        self.lines.work.notify_all();
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Target {
     recent: u32,
     /// Series that have come to a column.
     joined: usize,
+    /// The timestamp that was found or added last, and its slot: the next series is likely to have it as well.
+    last_slot: Option<(i64, Slot)>,
     /// Windows that a flush is writing to a block: numbers from `frozen_first`.
     frozen_first: u32,
     frozen: Vec<Arc<[i64]>>,
@@ -110,7 +112,20 @@ impl Target {
     /// The slot for a sample at `ts`, newer than all others of its series. `at` is where the series may
     /// write next: its window, if it has one, and the slot behind its last sample. `None` when no column
     /// has the timestamp or may take it: the sample must keep it by itself.
+    #[inline]
     pub(crate) fn slot(&mut self, at: Slot, ts: i64) -> Option<Slot> {
+        if let Some((last_ts, last)) = self.last_slot
+            && last_ts == ts
+            && last.window == at.window
+        {
+            return Some(last);
+        }
+        let slot = self.slot_of(at, ts);
+        self.last_slot = slot.map(|slot| (ts, slot)).or(self.last_slot);
+        slot
+    }
+
+    fn slot_of(&mut self, at: Slot, ts: i64) -> Option<Slot> {
         let own = self.window(at.window).map(|window| window.column);
         if let Some(column) = own
             && let Some(slot) = self.slot_of_own(column, at, ts)
@@ -229,6 +244,7 @@ impl Target {
         self.windows.shrink_to_fit();
         self.columns = Vec::new();
         self.joined = 0;
+        self.last_slot = None;
     }
 
     /// Timestamps of the windows set aside.

@@ -1,7 +1,8 @@
 //! What the head keeps count of, and what a replay makes of damaged logs.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::records::{self, LoggedSample, SampleEncoder};
+use super::definitions::DefinitionEncoder;
+use super::sample_record::{LoggedSample, SampleEncoder};
 use super::*;
 use crate::disk::sim::SimRng;
 
@@ -17,16 +18,18 @@ fn head() -> Head {
 fn define(replayer: &mut Replayer<'_>, reference: u64) {
     let (name, job) = (format!("m{reference}"), format!("j{}", reference % 3));
     let labels = Labels::from_pairs([("__name__", name.as_str()), ("job", job.as_str())]);
-    let mut payload = Vec::new();
-    records::put_series(&mut payload, SeriesRef(reference), &labels);
-    replayer.apply(records::SERIES, &payload).unwrap();
+    let mut index = MemIndex::new(&["job".to_owned()]);
+    let (ord, _) = index.insert(&labels).unwrap();
+    let mut encoder = DefinitionEncoder::default();
+    encoder.push(&index, ord, SeriesRef(reference));
+    replayer.apply(records::SERIES, encoder.take().unwrap()).unwrap();
 }
 
 fn sample(replayer: &mut Replayer<'_>, reference: u64, ts: i64, bits: u64) {
     let mut encoder = SampleEncoder::default();
     encoder.begin(false);
     encoder.push(LoggedSample { reference: SeriesRef(reference), ts, bits, start_ts: 0 });
-    replayer.apply(encoder.kind(), encoder.payload()).unwrap();
+    replayer.apply(encoder.kind(), encoder.finish()).unwrap();
 }
 
 /// Chunks and bytes of loose samples: the sums that are kept, and the same counted anew.

@@ -32,7 +32,7 @@ const NO_ENTITY: u32 = u32::MAX;
 /// later ones, so that memory follows the largest number of series there were at one time.
 #[derive(Debug)]
 pub struct MemIndex {
-    target_labels: Vec<String>,
+    pub(super) target_labels: Vec<String>,
     /// Label names; `__name__` is number 0.
     pub(super) name_texts: Interner<u8>,
     /// Label values, metric names among them.
@@ -43,7 +43,7 @@ pub struct MemIndex {
     pub(super) pairs: Pairs,
     /// Places that no series has.
     pub(super) removed: RoaringBitmap,
-    parts: Parts,
+    pub(super) parts: Parts,
     before: Before,
     gone: Gone,
 }
@@ -153,7 +153,7 @@ impl MemIndex {
         Some((name, value))
     }
 
-    fn intern_name(&mut self, name: &[u8]) -> Option<u32> {
+    pub(super) fn intern_name(&mut self, name: &[u8]) -> Option<u32> {
         let (id, is_new) = self.name_texts.intern(name)?;
         if is_new {
             let target = is_target(std::str::from_utf8(name).ok()?, &self.target_labels);

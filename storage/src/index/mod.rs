@@ -25,6 +25,7 @@ mod file_write;
 mod interner;
 mod mem;
 mod mem_read;
+mod numbered;
 mod order;
 mod paged;
 mod pairs;
@@ -48,6 +49,7 @@ pub use file_write::{
     INDEX_POSTINGS_GAPS, INDEX_POSTINGS_ROARING, INDEX_ROWS_PER_OFFSET, PageRef,
 };
 pub use mem::{EntityId, MemIndex, Removed};
+pub(crate) use numbered::Numbered;
 pub use order::BlockOrder;
 pub use resolve::Cardinality;
 pub use sections::{INDEX_FOOTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION};

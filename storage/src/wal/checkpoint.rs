@@ -41,7 +41,7 @@ pub(super) fn header_or_damage(
         Err(BadHeader::Damaged(cause)) => Ok(Err(Corruption::malformed(path, 0, cause))),
         Err(BadHeader::Version(version)) => Err(Error::Invalid {
             what: format!(
-                "{} has format version {version}, which this program does not know: use a later one",
+                "{} has format version {version}, which this program does not know: use the one that wrote it",
                 path.display()
             ),
         }),

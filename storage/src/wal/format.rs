@@ -6,7 +6,7 @@ use crate::codec::{Malformed, Reader, crc32};
 /// First bytes of every file of the log.
 pub const FILE_MAGIC: [u8; 8] = *b"ninesWAL";
 /// Version of the bytes after [`FILE_MAGIC`].
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// `kind` of a segment's header.
 pub const SEGMENT_KIND: u16 = 1;
 /// `kind` of a checkpoint's header.
