@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::Place;
+use super::sample_record::Run;
 use crate::model::SeriesRef;
 
 /// References of one page.
@@ -33,9 +34,34 @@ impl ReferenceMap {
         }
     }
 
-    #[inline]
+    /// Where a series lies.
     pub(super) fn get(&mut self, reference: SeriesRef) -> Option<Place> {
-        let number = reference.0 >> PAGE_BITS;
+        let place = *self.page_from(reference.0)?.first()?;
+        (place != NOWHERE).then_some(place)
+    }
+
+    /// Appends where the series of a run lie, [`NOWHERE`] for those that are not defined.
+    pub(super) fn find(&mut self, run: Run, out: &mut Vec<Place>) {
+        let Run { mut first, step, len } = run;
+        let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+        while left > 0 {
+            // Neighbours lie beside each other, as far as the page goes.
+            let wanted = if step == 1 { left } else { 1 };
+            let to_end = PAGE_LEN - first as usize % PAGE_LEN;
+            let n = wanted.min(to_end);
+            match self.page_from(first).and_then(|page| page.get(..n)) {
+                Some(places) => out.extend_from_slice(places),
+                None => out.resize(out.len() + n, NOWHERE),
+            }
+            first = first.wrapping_add(step.wrapping_mul(n as u64));
+            left -= n;
+        }
+    }
+
+    /// The places from this reference to the end of its page.
+    #[inline]
+    fn page_from(&mut self, reference: u64) -> Option<&[Place]> {
+        let number = reference >> PAGE_BITS;
         let page = match self.last {
             Some((last, page)) if last == number => page,
             _ => {
@@ -44,8 +70,7 @@ impl ReferenceMap {
                 page
             }
         };
-        let place = *self.pages.get(page)?.get(reference.0 as usize % PAGE_LEN)?;
-        (place != NOWHERE).then_some(place)
+        self.pages.get(page)?.get(reference as usize % PAGE_LEN..)
     }
 }
 
@@ -68,5 +93,16 @@ mod tests {
         for missing in [2, 510, 514, (1 << 40) + 1, u64::MAX - 1] {
             assert_eq!(map.get(SeriesRef(missing)), None, "{missing}");
         }
+        let mut find = |first, step, len| {
+            let mut found = vec![Place(5)];
+            map.find(Run { first, step, len }, &mut found);
+            found.into_iter().map(|place| place.0).collect::<Vec<_>>()
+        };
+        let nowhere = NOWHERE.0;
+        assert_eq!(find(510, 1, 5), [5, nowhere, 2, 3, 4, nowhere], "over the end of a page");
+        assert_eq!(find(514, u64::MAX, 4), [5, nowhere, 4, 3, 2], "downwards");
+        assert_eq!(find(u64::MAX, 1, 3), [5, 6, 0, 1], "around the end");
+        assert_eq!(find(7, 0, 2), [5, 99, 99]);
+        assert_eq!(find(1 << 50, 1, 600), [&[5][..], &[nowhere; 600]].concat(), "no such page");
     }
 }

@@ -5,10 +5,10 @@ use std::thread::Scope;
 use super::chunks::Home;
 use super::definitions::{Definition, Definitions};
 use super::reference_map::{NOWHERE, ReferenceMap};
-use super::replay_apply::Record;
+use super::replay_apply::shards_of;
 use super::replay_series::Taken;
 use super::replay_workers::Workers;
-use super::sample_record::SampleRecord;
+use super::sample_record::{Run, SampleRecord};
 use super::series::MemSeries;
 use super::{Head, Place, records};
 use crate::codec::Malformed;
@@ -22,6 +22,8 @@ use crate::model::SeriesRef;
 pub(crate) struct Replayer<'a> {
     head: &'a Head,
     places: ReferenceMap,
+    /// Places of the entries of one record.
+    found: Vec<Place>,
     workers: Workers,
     samples: u64,
     orphans: u64,
@@ -40,7 +42,8 @@ impl<'a> Replayer<'a> {
     }
 
     fn with(head: &'a Head, workers: Workers) -> Self {
-        Self { head, places: ReferenceMap::default(), workers, samples: 0, orphans: 0 }
+        let (places, found) = (ReferenceMap::default(), Vec::new());
+        Self { head, places, found, workers, samples: 0, orphans: 0 }
     }
 
     /// Samples read so far.
@@ -60,12 +63,12 @@ impl<'a> Replayer<'a> {
             records::SAMPLES | records::SAMPLES_WITH_START => {
                 let with_start = kind == records::SAMPLES_WITH_START;
                 let record = SampleRecord::read(payload, with_start)?;
-                self.give(kind, payload, record.references());
+                self.give(kind, payload, record.reference_runs());
                 Ok(())
             }
             records::HISTOGRAMS => {
                 let references = records::histogram_references(payload)?;
-                self.give(kind, payload, references.into_iter());
+                self.give(kind, payload, references.into_iter().map(Run::one));
                 Ok(())
             }
             records::EXEMPLARS => records::decode_exemplars(payload, |r, exemplar| {
@@ -96,14 +99,23 @@ impl<'a> Replayer<'a> {
     }
 
     /// Hands a record to the shards of its series.
-    fn give(&mut self, kind: u8, payload: &[u8], references: impl Iterator<Item = SeriesRef>) {
-        let mut places = Vec::with_capacity(references.size_hint().0);
-        for reference in references {
-            let place = self.place(reference);
-            self.samples += u64::from(place.is_some());
-            places.push(place.unwrap_or(NOWHERE));
+    fn give(&mut self, kind: u8, payload: &[u8], references: impl Iterator<Item = Run> + Clone) {
+        self.found.clear();
+        for run in references.clone() {
+            self.places.find(run, &mut self.found);
         }
-        self.workers.give(self.head, Record::new(kind, payload, places));
+        let (shards, n) = shards_of(&self.found);
+        self.samples += n;
+        if n < self.found.len() as u64 {
+            let found = std::mem::take(&mut self.found);
+            for (reference, place) in references.flat_map(Run::numbers).zip(&found) {
+                if *place == NOWHERE {
+                    self.note_orphan(SeriesRef(reference));
+                }
+            }
+            self.found = found;
+        }
+        self.workers.give(self.head, shards, kind, payload, &self.found);
     }
 
     fn replay_series(&mut self, payload: &[u8]) -> Result<(), Malformed> {
@@ -128,7 +140,6 @@ impl<'a> Replayer<'a> {
         Ok(())
     }
 
-    #[inline]
     fn place(&mut self, reference: SeriesRef) -> Option<Place> {
         let place = self.places.get(reference);
         if place.is_none() {
@@ -137,7 +148,6 @@ impl<'a> Replayer<'a> {
         place
     }
 
-    #[cold]
     fn note_orphan(&mut self, reference: SeriesRef) {
         self.orphans += 1;
         // Its number must not be given to another series.

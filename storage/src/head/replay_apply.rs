@@ -1,4 +1,4 @@
-//! Replayed records applied to their shard.
+//! Replayed records of one shard: how they wait, and how they are applied.
 
 use std::sync::Arc;
 
@@ -7,81 +7,122 @@ use super::sample_record::SampleRecord;
 use super::{Head, Place, SHARDS, Shard, records};
 use crate::model::TimeRange;
 
-/// A record of samples or histograms, and where its series lie.
-pub(super) struct Record {
+/// A record of samples or histograms.
+#[derive(Debug, Clone, Copy)]
+struct Record {
     kind: u8,
-    payload: Vec<u8>,
-    /// For each entry; what is nowhere was counted.
+    payload_bytes: usize,
+    n_places: usize,
+}
+
+/// Records of one shard in their order. Their memory is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    records: Vec<Record>,
+    /// One behind the other.
+    payloads: Vec<u8>,
+    /// Of each entry of each record; those of other shards are passed over.
     places: Vec<Place>,
-    /// The shards of all places, a bit each.
-    shards: u32,
+    bits: Vec<u64>,
 }
 
-const _: () = assert!(SHARDS <= u32::BITS as usize, "shards are bits");
-
-impl Record {
-    pub(super) fn new(kind: u8, payload: &[u8], places: Vec<Place>) -> Self {
-        let known = places.iter().filter(|place| **place != NOWHERE);
-        let shards = known.fold(0, |shards, place| shards | 1 << place.shard());
-        Self { kind, payload: payload.to_vec(), places, shards }
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 
-    /// Memory taken.
+    /// Memory taken by what waits.
     pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.places.len() * size_of::<Place>()
+        self.payloads.len() + size_of_val(self.places.as_slice())
     }
 
-    pub(super) fn shards(&self) -> u32 {
-        self.shards
+    /// Adds a record. Answers how many bytes it takes.
+    pub(super) fn push(&mut self, kind: u8, payload: &[u8], places: &[Place]) -> usize {
+        let (payload_bytes, n_places) = (payload.len(), places.len());
+        self.records.push(Record { kind, payload_bytes, n_places });
+        self.payloads.extend_from_slice(payload);
+        self.places.extend_from_slice(places);
+        payload_bytes + size_of_val(places)
     }
 
-    /// Places inside a shard.
-    fn locals(&self, shard: usize) -> impl Iterator<Item = Option<usize>> {
-        let is_here = move |place: Place| place.shard() == shard && place != NOWHERE;
-        self.places.iter().map(move |place| is_here(*place).then(|| place.local()))
-    }
-}
-
-/// Applies what the records hold for the shard `number`, in their order.
-pub(super) fn apply(head: &Head, number: usize, records: &[Arc<Record>]) {
-    let Some(shard) = head.shards.get(number) else { return };
-    let mut shard = shard.lock();
-    let mut seen: Option<(i64, i64)> = None;
-    let mut bits = Vec::new();
-    for record in records {
-        let mut see = |ts: i64| {
-            let (min, max) = seen.unwrap_or((ts, ts));
-            seen = Some((min.min(ts), max.max(ts)));
-        };
-        match record.kind {
-            records::HISTOGRAMS => apply_histograms(&mut shard, number, record, &mut see),
-            kind => {
-                let with_start = kind == records::SAMPLES_WITH_START;
-                // It was read before, when its places were found.
-                let Ok(samples) = SampleRecord::read(&record.payload, with_start) else { continue };
-                let samples = samples.samples(&mut bits);
-                for (local, (ts, bits, start_ts)) in record.locals(number).zip(samples) {
-                    if let Some(local) = local
-                        && let Some((series, mut home)) = shard.at(local)
-                    {
-                        see(ts);
-                        series.append(&mut home, ts, bits, start_ts);
-                    }
+    /// Applies all records to the shard `number`. None waits any more then.
+    pub(super) fn apply(&mut self, head: &Head, number: usize) {
+        let Some(shard) = head.shards.get(number) else { return };
+        let mut shard = shard.lock();
+        let mut seen = Seen(None);
+        let (mut payloads, mut places) = (self.payloads.as_slice(), self.places.as_slice());
+        for Record { kind, payload_bytes, n_places } in self.records.drain(..) {
+            let (Some((payload, others)), Some((here, elsewhere))) =
+                (payloads.split_at_checked(payload_bytes), places.split_at_checked(n_places))
+            else {
+                break;
+            };
+            (payloads, places) = (others, elsewhere);
+            match kind {
+                records::HISTOGRAMS => {
+                    apply_histograms(&mut shard, number, payload, here, &mut seen)
+                }
+                _ => {
+                    let with_start = kind == records::SAMPLES_WITH_START;
+                    // It was read before, when its places were found.
+                    let Ok(record) = SampleRecord::read(payload, with_start) else { continue };
+                    apply_samples(&mut shard, number, &record, here, &mut self.bits, &mut seen);
                 }
             }
         }
+        drop(shard);
+        head.widen_bounds(seen.0.map(|(min, max)| TimeRange::new(min, max)));
+        self.payloads.clear();
+        self.places.clear();
     }
-    drop(shard);
-    head.widen_bounds(seen.map(|(min, max)| TimeRange::new(min, max)));
 }
 
-fn apply_histograms(shard: &mut Shard, number: usize, record: &Record, see: &mut impl FnMut(i64)) {
-    let mut locals = record.locals(number);
-    let whole = records::decode_histograms(&record.payload, |_, ts, histogram| {
-        if let Some(local) = locals.next().flatten()
+/// First and last timestamp seen.
+struct Seen(Option<(i64, i64)>);
+
+impl Seen {
+    fn see(&mut self, ts: i64) {
+        let (min, max) = self.0.unwrap_or((ts, ts));
+        self.0 = Some((min.min(ts), max.max(ts)));
+    }
+}
+
+/// Where a place lies in the shard `number`, if it is there.
+fn local_in(number: usize, place: Place) -> Option<usize> {
+    (place.shard() == number && place != NOWHERE).then(|| place.local())
+}
+
+fn apply_samples(
+    shard: &mut Shard,
+    number: usize,
+    record: &SampleRecord<'_>,
+    places: &[Place],
+    bits: &mut Vec<u64>,
+    seen: &mut Seen,
+) {
+    for (place, (ts, bits, start_ts)) in places.iter().zip(record.samples(bits)) {
+        if let Some(local) = local_in(number, *place)
             && let Some((series, mut home)) = shard.at(local)
         {
-            see(ts);
+            seen.see(ts);
+            series.append(&mut home, ts, bits, start_ts);
+        }
+    }
+}
+
+fn apply_histograms(
+    shard: &mut Shard,
+    number: usize,
+    payload: &[u8],
+    places: &[Place],
+    seen: &mut Seen,
+) {
+    let mut places = places.iter();
+    let whole = records::decode_histograms(payload, |_, ts, histogram| {
+        if let Some(local) = places.next().and_then(|place| local_in(number, *place))
+            && let Some((series, mut home)) = shard.at(local)
+        {
+            seen.see(ts);
             series.append_histogram(&mut home, ts, &Arc::new(histogram));
         }
     });
@@ -89,3 +130,11 @@ fn apply_histograms(shard: &mut Shard, number: usize, record: &Record, see: &mut
         tracing::error!(%cause, "a log record of histograms does not decode; its rest is left out");
     }
 }
+
+/// The shards in which places lie, a bit each, and how many places are known.
+pub(super) fn shards_of(places: &[Place]) -> (u32, u64) {
+    let known = places.iter().filter(|place| **place != NOWHERE);
+    known.fold((0, 0), |(shards, n), place| (shards | 1 << place.shard(), n + 1))
+}
+
+const _: () = assert!(SHARDS <= u32::BITS as usize, "shards are bits");

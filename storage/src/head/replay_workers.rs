@@ -1,28 +1,25 @@
 //! Replayed records on their way into the shards: those of a shard wait in one line, and whichever thread is
-//! free takes some of a line in their order. The thread that reads the log does so as well when lines are long.
+//! free takes a line as it stands. The thread that reads the log does so as well when lines are long.
 
 use std::array;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::{Builder, Scope};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::replay_apply::{Record, apply};
-use super::{Head, SHARDS};
+use super::replay_apply::Waiting;
+use super::{Head, Place, SHARDS};
 
-/// Bytes of records that wait: some scrapes of a hundred thousand series.
+/// Bytes of records that wait: some hundred thousand samples.
 const WAITING_BYTES_MAX: usize = 4 << 20;
 /// Bytes for which a thread is woken.
 const WAKING_BYTES: usize = 256 << 10;
-/// Records that a thread takes at a time: their shard is locked for about a millisecond.
-const TURN_RECORDS_MAX: usize = 64;
 /// Most threads; one more reads the log.
 const WORKERS_MAX: usize = 15;
 
 #[derive(Default)]
 struct Line {
-    records: VecDeque<Arc<Record>>,
+    waiting: Waiting,
     /// Somebody applies records of this shard.
     busy: bool,
 }
@@ -47,17 +44,17 @@ struct Lines {
     applied: Condvar,
 }
 
-/// Some records of one shard, given back when they are applied.
+/// A shard whose records somebody applies; told when they are.
 struct Turn<'a> {
     lines: &'a Lines,
     shard: usize,
-    records: Vec<Arc<Record>>,
+    bytes: usize,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.lines.state.lock();
-        state.bytes -= self.records.iter().map(|record| record.bytes()).sum::<usize>();
+        state.bytes -= self.bytes;
         if let Some(line) = state.lines.get_mut(self.shard) {
             line.busy = false;
         }
@@ -72,27 +69,29 @@ impl Lines {
         Self { state: Mutex::new(state), work: Condvar::new(), applied: Condvar::new() }
     }
 
-    /// Some records of a shard that nobody is busy with.
-    fn turn(&self, state: &mut State) -> Option<Turn<'_>> {
+    /// The records of a shard that nobody is busy with, in exchange for an empty `taken`.
+    fn turn(&self, state: &mut State, taken: &mut Waiting) -> Option<Turn<'_>> {
         for _ in 0..SHARDS {
             let shard = state.next;
             state.next = (shard + 1) % SHARDS;
             let Some(line) = state.lines.get_mut(shard) else { continue };
-            if !line.busy && !line.records.is_empty() {
+            if !line.busy && !line.waiting.is_empty() {
                 line.busy = true;
-                let n = line.records.len().min(TURN_RECORDS_MAX);
-                let records = line.records.drain(..n).collect();
-                return Some(Turn { lines: self, shard, records });
+                std::mem::swap(&mut line.waiting, taken);
+                return Some(Turn { lines: self, shard, bytes: taken.bytes() });
             }
         }
         None
     }
 
-    fn push(&self, shard: usize, record: Arc<Record>) {
+    /// Takes a record for all of `shards`, a bit each.
+    fn push(&self, mut shards: u32, kind: u8, payload: &[u8], places: &[Place]) {
         let mut state = self.state.lock();
-        state.bytes += record.bytes();
-        if let Some(line) = state.lines.get_mut(shard) {
-            line.records.push_back(record);
+        while shards != 0 {
+            if let Some(line) = state.lines.get_mut(shards.trailing_zeros() as usize) {
+                state.bytes += line.waiting.push(kind, payload, places);
+            }
+            shards &= shards - 1;
         }
         if state.sleeping > 0 && state.bytes >= WAKING_BYTES {
             self.work.notify_one();
@@ -100,13 +99,13 @@ impl Lines {
     }
 
     /// Applies records until no more than `bytes_max` of them wait or are being applied.
-    fn shorten(&self, head: &Head, bytes_max: usize) {
+    fn shorten(&self, head: &Head, bytes_max: usize, taken: &mut Waiting) {
         let mut state = self.state.lock();
         while state.bytes > bytes_max {
-            match self.turn(&mut state) {
+            match self.turn(&mut state, taken) {
                 Some(turn) => {
                     drop(state);
-                    apply(head, turn.shard, &turn.records);
+                    taken.apply(head, turn.shard);
                     drop(turn);
                     state = self.state.lock();
                 }
@@ -117,12 +116,13 @@ impl Lines {
 
     /// What a thread does until there is nothing more to come.
     fn work(&self, head: &Head) {
+        let mut taken = Waiting::default();
         let mut state = self.state.lock();
         while !state.ended {
-            match self.turn(&mut state) {
+            match self.turn(&mut state, &mut taken) {
                 Some(turn) => {
                     drop(state);
-                    apply(head, turn.shard, &turn.records);
+                    taken.apply(head, turn.shard);
                     drop(turn);
                     state = self.state.lock();
                 }
@@ -140,12 +140,14 @@ impl Lines {
 pub(super) struct Workers {
     lines: Arc<Lines>,
     waiting_bytes_max: usize,
+    taken: Waiting,
 }
 
 impl Workers {
     /// No thread but the caller's.
     pub(super) fn none() -> Self {
-        Self { lines: Arc::new(Lines::new()), waiting_bytes_max: 0 }
+        let (lines, taken) = (Arc::new(Lines::new()), Waiting::default());
+        Self { lines, waiting_bytes_max: 0, taken }
     }
 
     /// As many as there are processors besides the one that reads the log.
@@ -166,20 +168,22 @@ impl Workers {
         workers
     }
 
-    /// Takes a record for all shards that it has samples of.
-    pub(super) fn give(&self, head: &Head, record: Record) {
-        let record = Arc::new(record);
-        let mut shards = record.shards();
-        while shards != 0 {
-            self.lines.push(shards.trailing_zeros() as usize, Arc::clone(&record));
-            shards &= shards - 1;
-        }
-        self.lines.shorten(head, self.waiting_bytes_max);
+    /// Takes a record for `shards`, a bit each; `places` are those of its entries.
+    pub(super) fn give(
+        &mut self,
+        head: &Head,
+        shards: u32,
+        kind: u8,
+        payload: &[u8],
+        places: &[Place],
+    ) {
+        self.lines.push(shards, kind, payload, places);
+        self.lines.shorten(head, self.waiting_bytes_max, &mut self.taken);
     }
 
     /// Returns when all records are applied.
-    pub(super) fn finish(&self, head: &Head) {
-        self.lines.shorten(head, 0);
+    pub(super) fn finish(&mut self, head: &Head) {
+        self.lines.shorten(head, 0, &mut self.taken);
     }
 }
 

@@ -62,19 +62,40 @@ impl RunEncoder {
     }
 }
 
+/// Numbers with equal steps between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) step: u64,
+    /// How many; at least one.
+    pub(super) len: u64,
+}
+
+impl Run {
+    /// A number by itself.
+    pub(super) fn one(reference: SeriesRef) -> Self {
+        Self { first: reference.0, step: 0, len: 1 }
+    }
+
+    /// All of them.
+    pub(super) fn numbers(self) -> impl Iterator<Item = u64> {
+        (0..self.len).map(move |i| self.first.wrapping_add(self.step.wrapping_mul(i)))
+    }
+}
+
 /// A column of runs as it lies in a record.
 #[derive(Debug, Clone)]
 struct Runs<'a> {
     reader: Reader<'a>,
     last: u64,
-    step: u64,
+    /// Numbers of the runs that are still ahead.
     left: u64,
 }
 
 impl<'a> Runs<'a> {
     /// Takes a column of `len` numbers off the reader.
     fn read(r: &mut Reader<'a>, len: u64, what: &'static str) -> Result<Self, Malformed> {
-        let runs = Self { reader: *r, last: 0, step: 0, left: 0 };
+        let runs = Self { reader: *r, last: 0, left: len };
         let mut left = len;
         while left > 0 {
             let at = r.position();
@@ -88,21 +109,33 @@ impl<'a> Runs<'a> {
         Ok(runs)
     }
 
-    #[inline]
-    fn next(&mut self) -> u64 {
-        if self.left == 0 {
-            self.next_run();
-        }
-        self.left = self.left.saturating_sub(1);
-        self.last = self.last.wrapping_add(self.step);
-        self.last
+    fn numbers(self) -> impl Iterator<Item = u64> + use<'a> {
+        let mut runs = self;
+        let mut run = Run { first: 0, step: 0, len: 0 };
+        std::iter::from_fn(move || {
+            if run.len == 0 {
+                run = runs.next()?;
+            }
+            let number = run.first;
+            run = Run { first: number.wrapping_add(run.step), len: run.len - 1, ..run };
+            Some(number)
+        })
     }
+}
 
-    /// Behind the last run numbers repeat; nobody asks for them.
-    fn next_run(&mut self) {
-        let run = self.reader.ivarint("step").and_then(|s| Ok((s, self.reader.uvarint("count")?)));
-        let (step, count) = run.unwrap_or((0, u64::MAX));
-        (self.step, self.left) = (step.cast_unsigned(), count);
+impl Iterator for Runs<'_> {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        if self.left == 0 {
+            return None;
+        }
+        let step = self.reader.ivarint("step").ok()?.cast_unsigned();
+        let len = self.reader.uvarint("length").ok()?.min(self.left);
+        let run = Run { first: self.last.wrapping_add(step), step, len };
+        self.last = self.last.wrapping_add(step.wrapping_mul(len));
+        self.left -= len;
+        Some(run)
     }
 }
 
@@ -168,7 +201,6 @@ pub(super) struct SampleRecord<'a> {
     timestamps: Runs<'a>,
     starts: Option<Runs<'a>>,
     values: Values<'a>,
-    len: usize,
 }
 
 impl<'a> SampleRecord<'a> {
@@ -183,13 +215,12 @@ impl<'a> SampleRecord<'a> {
         let len =
             usize::try_from(len).map_err(|_long| Malformed { what: "number of samples", at })?;
         let values = Values::read(&mut r, len)?;
-        Ok(Self { references, timestamps, starts, values, len })
+        Ok(Self { references, timestamps, starts, values })
     }
 
     /// The series of all samples.
-    pub(super) fn references(&self) -> impl Iterator<Item = SeriesRef> + use<'a> {
-        let mut references = self.references.clone();
-        (0..self.len).map(move |_| SeriesRef(references.next()))
+    pub(super) fn reference_runs(&self) -> impl Iterator<Item = Run> + Clone + use<'a> {
+        self.references.clone()
     }
 
     /// Timestamp, bits and start timestamp of all samples; takes `bits` as a buffer.
@@ -198,10 +229,11 @@ impl<'a> SampleRecord<'a> {
         bits: &'b mut Vec<u64>,
     ) -> impl Iterator<Item = (i64, u64, i64)> + use<'a, 'b> {
         self.values.decode(bits);
-        let (mut timestamps, mut starts) = (self.timestamps.clone(), self.starts.clone());
-        bits.iter().map(move |bits| {
-            let start = starts.as_mut().map_or(0, Runs::next);
-            (timestamps.next().cast_signed(), *bits, start.cast_signed())
+        let mut starts = self.starts.clone().map(Runs::numbers);
+        let timestamps = self.timestamps.clone().numbers();
+        bits.iter().zip(timestamps).map(move |(bits, ts)| {
+            let start = starts.as_mut().and_then(Iterator::next).unwrap_or(0);
+            (ts.cast_signed(), *bits, start.cast_signed())
         })
     }
 }
@@ -210,8 +242,8 @@ impl<'a> SampleRecord<'a> {
 pub(super) fn decode(payload: &[u8], with_start: bool) -> Result<Vec<LoggedSample>, Malformed> {
     let record = SampleRecord::read(payload, with_start)?;
     let mut bits = Vec::new();
-    let samples = record
-        .references()
+    let references = record.reference_runs().flat_map(Run::numbers).map(SeriesRef);
+    let samples = references
         .zip(record.samples(&mut bits))
         .map(|(reference, (ts, bits, start_ts))| LoggedSample { reference, ts, bits, start_ts });
     Ok(samples.collect())
