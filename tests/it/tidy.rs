@@ -236,7 +236,9 @@ fn versions_stand_in_the_workspace_only() {
         let dependencies = text.split("[dependencies]").nth(1).unwrap();
         for line in dependencies.lines().filter(|l| l.contains('=') && !l.starts_with('[')) {
             let shared = line.contains(".workspace = true") || line.contains("workspace = true");
-            let own = ["name =", "path =", "harness =", "bench ="].iter().any(|key| line.starts_with(key));
+            let own = ["name =", "path =", "harness =", "bench ="]
+                .iter()
+                .any(|key| line.starts_with(key));
             assert!(shared || own, "{manifest}: {line}");
         }
     }

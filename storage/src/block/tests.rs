@@ -392,7 +392,7 @@ fn deleted_intervals_stay_deleted() {
 #[test]
 fn a_damaged_page_is_named_and_the_rest_is_read() {
     let (sim, disk, dir) = simulated();
-    let all = realistic(5, 3, 20, 1_400);
+    let all = realistic(5, 3, 20, 2_100);
     write(&disk, &dir, 1, &[], &all).unwrap();
     let path = dir.join(BlockId(1).to_string());
     let block = Block::open(Arc::clone(&disk), &path).unwrap();

@@ -30,7 +30,7 @@ pub use compression::{Compressor, InflatedPages};
 pub use page::{HistogramSink, Page, PageScratch};
 
 /// Samples of one series, and slots of one timestamp column, that a page holds at most.
-pub const WINDOW_SLOTS_MAX: usize = 480;
+pub const WINDOW_SLOTS_MAX: usize = 720;
 
 /// The size in bytes at which a writer should finish a page and begin the next.
 pub const PAGE_BYTES_TARGET: usize = 64 * 1024;

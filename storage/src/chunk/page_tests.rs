@@ -189,7 +189,7 @@ fn extreme_timestamps_round_trip() {
 
 #[test]
 fn pages_beyond_64_kib_use_wide_offsets() {
-    let ts = grid(480);
+    let ts = grid(720);
     let noise = |ord: u32| move |i: usize| (f64::from(ord) + i as f64).sin();
     let series: Vec<Series> =
         (0..40).map(|ord| Series::floats(ord * 3000, &ts, noise(ord))).collect();
@@ -349,10 +349,10 @@ fn read_all(bytes: &[u8]) {
 
 fn any_series() -> impl Strategy<Value = Vec<Series>> {
     let stamps = prop_oneof![
-        4 => (0i64..480, 1i64..480).prop_map(|(from, n)| grid(480)[from as usize..(from + n).min(480) as usize].to_vec()),
-        2 => proptest::collection::btree_set(0i64..480, 1..200)
-            .prop_map(|slots| slots.iter().map(|slot| grid(480)[*slot as usize]).collect()),
-        1 => proptest::collection::btree_set(any::<i64>(), 1..480).prop_map(|ts| ts.into_iter().collect()),
+        4 => (0i64..720, 1i64..720).prop_map(|(from, n)| grid(720)[from as usize..(from + n).min(720) as usize].to_vec()),
+        2 => proptest::collection::btree_set(0i64..720, 1..200)
+            .prop_map(|slots| slots.iter().map(|slot| grid(720)[*slot as usize]).collect()),
+        1 => proptest::collection::btree_set(any::<i64>(), 1..720).prop_map(|ts| ts.into_iter().collect()),
     ];
     let lists = proptest::collection::vec(stamps, 1..5);
     let one = (any::<proptest::sample::Index>(), 1u32..200, 0u8..4, any::<u64>());

@@ -71,7 +71,11 @@ mod tests {
     #[test]
     fn too_many_slots_are_refused() {
         let mut bytes = Vec::new();
-        encode(&(0..481).collect::<Vec<_>>(), &mut IntEncoder::default(), &mut bytes);
+        encode(
+            &(0..=WINDOW_SLOTS_MAX as i64).collect::<Vec<_>>(),
+            &mut IntEncoder::default(),
+            &mut bytes,
+        );
         assert!(decode(Reader::new(&bytes), &mut Vec::new()).is_err());
         assert!(decode(Reader::new(&[0]), &mut Vec::new()).is_err());
         assert!(

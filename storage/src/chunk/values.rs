@@ -503,7 +503,7 @@ mod tests {
     }
 
     fn columns() -> impl Strategy<Value = Vec<f64>> {
-        let n = 1..480usize;
+        let n = 1..720usize;
         let odd = prop_oneof![
             30 => Just(None),
             1 => Just(Some(stale_nan())),
@@ -563,7 +563,7 @@ mod tests {
 
         #[test]
         fn any_bytes_decode_or_are_refused(
-            bytes in proptest::collection::vec(any::<u8>(), 0..300), n in 0..480usize,
+            bytes in proptest::collection::vec(any::<u8>(), 0..300), n in 0..720usize,
         ) {
             let mut out = Vec::new();
             let _ = ValueDecoder::default().decode(&mut Reader::new(&bytes), n, 0..n, &mut out);
