@@ -2,7 +2,8 @@
 //!
 //! # Locks
 //!
-//! `merging` is held for as long as blocks are merged, and taken before all others. `maintenance` is held by
+//! `merging` is held for as long as blocks are merged, and taken before all others; `rolling` likewise for as long
+//! as days are rolled up, never together with `merging`. `maintenance` is held by
 //! whoever moves or deletes samples (flush, retention, deletion, the beginning and the end of a merge) and taken
 //! next. `blocks` is a snapshot behind a short lock: readers clone an `Arc`. The head's
 //! own locks come last. Readers ask the head first and take the blocks second, and a flush publishes its
@@ -13,6 +14,7 @@ mod flush_tests;
 mod merging;
 #[cfg(test)]
 mod merging_tests;
+mod rolling;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_bloc
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
+use crate::history::{History, Tier};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -35,6 +38,8 @@ use crate::stats::DbStats;
 use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
 
 use merging::Merging;
+pub use rolling::RolledDay;
+use rolling::Rolling;
 
 /// The blocks as readers see them.
 struct BlockSet {
@@ -74,6 +79,9 @@ pub struct Db {
     blocks: RwLock<Arc<BlockSet>>,
     maintenance: Mutex<Maintenance>,
     merging: Merging,
+    /// `None` when its log is damaged.
+    history: Option<History>,
+    rolling: Rolling,
     counters: Counters,
     dropped: Arc<AtomicU64>,
 }
@@ -105,6 +113,13 @@ impl Db {
         head.set_wal(Arc::clone(&wal));
         let mut blocks: Vec<Arc<Block>> = blocks.into_iter().map(Arc::new).collect();
         blocks.sort_by_key(|block| block.meta().acceptance());
+        let history = open_history(&disk, dir)?;
+        if let Some(history) = &history
+            && quarantined.is_empty()
+            && let Some(first) = blocks.iter().map(|block| block.range().min).min()
+        {
+            history.samples_begin_at(first);
+        }
         let counters = Counters::default();
         counters.orphans.store(orphans, Ordering::Relaxed);
         Ok(Self {
@@ -122,6 +137,8 @@ impl Db {
                 flushed_before: None,
             }),
             merging: Merging::default(),
+            history,
+            rolling: Rolling::default(),
             counters,
             dropped: Arc::default(),
         })
@@ -304,13 +321,43 @@ impl Db {
         let mut touched = self.head.delete(sets, range)?;
         let mut answer = Ok(());
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
-            match delete_in_block(block, sets, range) {
+            match self.delete_in_block(block, sets, range) {
                 Ok(n_series) => touched += n_series,
                 Err(Error::Corrupt(cause)) => answer = answer.and(Err(cause.into())),
                 Err(error) => return Err(error),
             }
         }
         answer.map(|()| touched)
+    }
+
+    fn delete_in_block(
+        &self,
+        block: &Block,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<u64> {
+        let mut deleted = Vec::new();
+        for matchers in sets {
+            for ord in block.select(matchers)? {
+                if block.may_have(ord, range)? {
+                    deleted.push((ord, range));
+                }
+            }
+        }
+        deleted.sort_unstable_by_key(|(ord, _)| *ord);
+        deleted.dedup_by_key(|(ord, _)| *ord);
+        if !deleted.is_empty() {
+            let held = block.range();
+            let hit = TimeRange::new(range.min.max(held.min), range.max.min(held.max));
+            self.tell_history(hit)?;
+            block.add_tombstones(&deleted)?;
+        }
+        Ok(deleted.len() as u64)
+    }
+
+    /// Before samples inside `range` come to blocks or go from them: rows of theirs are outdated from then on.
+    fn tell_history(&self, range: TimeRange) -> Result<()> {
+        self.history.as_ref().map_or(Ok(()), |history| history.samples_change(range))
     }
 
     /// Syncs the log and refuses further writes.
@@ -336,6 +383,8 @@ impl Db {
         let blocks = || set.blocks.iter();
         let sum = |f: &dyn Fn(&Block) -> u64| blocks().map(|b| f(b)).sum::<u64>();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let history = self.history.as_ref().map(History::state);
+        let sizes = || Tier::ALL.into_iter().filter_map(|tier| Some(history.as_ref()?.size(tier)));
         DbStats {
             head_series: head.series,
             head_chunks: head.chunks,
@@ -358,6 +407,10 @@ impl Db {
             series_evicted: load(&self.counters.evicted),
             compaction_seconds: Duration::from_micros(load(&self.counters.compaction_micros))
                 .as_secs_f64(),
+            days_rolled_up: load(&self.rolling.days),
+            rollup_seconds: Duration::from_micros(load(&self.rolling.micros)).as_secs_f64(),
+            history_bytes: sizes().map(|size| size.bytes).sum(),
+            history_rows: sizes().map(|size| size.rows).sum(),
             min_ts: blocks().map(|b| b.range().min).chain(bounds.map(|b| b.min)).min(),
             max_ts: blocks().map(|b| b.range().max).chain(bounds.map(|b| b.max)).max(),
         }
@@ -387,21 +440,18 @@ fn unless_damaged(block: &Block, read: Result<Vec<String>>) -> Result<Vec<String
     }
 }
 
-fn delete_in_block(block: &Block, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
-    let mut deleted = Vec::new();
-    for matchers in sets {
-        for ord in block.select(matchers)? {
-            if block.may_have(ord, range)? {
-                deleted.push((ord, range));
-            }
+/// Opens the history beside the blocks. One whose commits are damaged is left as it is: samples are there all
+/// the same.
+fn open_history(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<History>> {
+    let tenant = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match History::open(disk, &dir.join("history"), tenant) {
+        Ok(history) => Ok(Some(history)),
+        Err(Error::Corrupt(cause)) => {
+            tracing::error!(%cause, "the history is damaged; it stays as it is and is neither read nor written");
+            Ok(None)
         }
+        Err(error) => Err(error),
     }
-    deleted.sort_unstable_by_key(|(ord, _)| *ord);
-    deleted.dedup_by_key(|(ord, _)| *ord);
-    if !deleted.is_empty() {
-        block.add_tombstones(&deleted)?;
-    }
-    Ok(deleted.len() as u64)
 }
 
 /// One more than the highest number of any directory, quarantined ones and leftovers included.

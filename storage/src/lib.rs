@@ -12,16 +12,18 @@ pub mod disk;
 mod error;
 mod head;
 mod heap;
+pub mod history;
 pub mod index;
 pub mod model;
 mod options;
 pub mod query;
+mod rollup;
 mod stats;
 mod store;
 pub mod wal;
 
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
-pub use db::Db;
+pub use db::{Db, RolledDay};
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use head::{
     Appender, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
@@ -30,5 +32,5 @@ pub use heap::give_large_blocks_back;
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};
 pub use stats::DbStats;
-pub use store::{ReplayProgress, Store};
+pub use store::{Histories, ReplayProgress, Store};
 pub use wal::{WalStats, WalSync};

@@ -45,6 +45,14 @@ pub struct DbStats {
     pub compactions: u64,
     /// Time spent on them.
     pub compaction_seconds: f64,
+    /// Days rolled up.
+    pub days_rolled_up: u64,
+    /// Time spent on them.
+    pub rollup_seconds: f64,
+    /// Bytes of the history's files.
+    pub history_bytes: u64,
+    /// Rows in them.
+    pub history_rows: u64,
     /// Oldest sample, milliseconds.
     pub min_ts: Option<i64>,
     /// Newest sample, milliseconds.

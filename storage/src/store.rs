@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data>/LOCK
-//! <data>/tenants/<tenant>/{wal,blocks}/
+//! <data>/tenants/<tenant>/{wal,blocks,history}/
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::db::Db;
 use crate::disk::{Disk, DiskLock, OsDisk, create_dir_durable};
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::options::StoreOptions;
 
 /// Longest name of a tenant, as in Mimir.
@@ -127,6 +128,12 @@ impl Store {
         self.for_all("merging", |db| db.merge_due(now_ms))
     }
 
+    /// Rolls the days up that are due at `now_ms`, for all tenants, giving way to whatever else there is to do. May
+    /// take long: for a thread of its own. Failures as in [`Store::maintain`].
+    pub fn roll(&self, now_ms: i64) -> Result<()> {
+        self.for_all("rolling up", |db| db.roll_due(now_ms))
+    }
+
     /// Flushes the heads whose log would take long to replay at the next start. Goes on serving.
     pub fn flush_before_stop(&self, now_ms: i64) -> Result<()> {
         self.for_all("the flush before the stop", |db| db.flush_before_stop(now_ms))
@@ -165,6 +172,35 @@ impl Store {
     /// Bytes free on the file system of the data directory.
     pub fn free_bytes(&self) -> Result<u64> {
         self.disk.free_bytes(&self.dir)
+    }
+}
+
+/// The histories of a data directory that no store uses, for looking at them: no log is replayed.
+pub struct Histories {
+    all: Vec<(String, Result<History>)>,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Histories {
+    /// Takes the lock of the data directory and opens the history of each tenant.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let lock = disk.lock(&dir.join("LOCK"))?;
+        let tenants = dir.join("tenants");
+        let mut all = Vec::new();
+        for entry in disk.list_dir(&tenants)? {
+            if entry.is_dir && check_tenant(&entry.name).is_ok() {
+                let dir = tenants.join(&entry.name).join("history");
+                let opened = History::open(&disk, &dir, &entry.name);
+                all.push((entry.name, opened));
+            }
+        }
+        Ok(Self { all, _lock: lock })
+    }
+
+    /// Tenants and their histories, or why they cannot be opened.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Result<History>)> {
+        self.all.iter().map(|(tenant, history)| (tenant.as_str(), history))
     }
 }
 

@@ -15,9 +15,11 @@ const STORAGE_FLOORS: &[(&str, u32)] = &[
     ("store", 7),
     ("db", 6),
     ("compact", 5),
+    ("rollup", 5),
     ("query", 4),
     ("head", 3),
     ("block", 3),
+    ("history", 3),
     ("wal", 2),
     ("chunk", 2),
     ("index", 2),
@@ -180,6 +182,8 @@ fn modules_import_from_lower_floors_only() {
 fn crates_do_not_know_what_they_must_not() {
     let forbidden = [
         ("storage/src", &["tokio", "axum", "nines_proto", "serde_saphyr"][..]),
+        ("storage/src/db", &["parquet"]),
+        ("storage/src/rollup", &["parquet"]),
         ("proto/src", &["nines_storage", "tokio", "axum"][..]),
         ("src/promql", &["axum", "tokio", "nines_proto"][..]),
         ("src/ui", &["axum", "tokio"][..]),

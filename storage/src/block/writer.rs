@@ -11,7 +11,7 @@ use crate::chunk::{Compressor, PAGE_BYTES_TARGET, PageBuilder};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::index::{IndexBuilder, PageRef, compare_in_entity, is_target, write_index};
-use crate::model::{Labels, SeriesData};
+use crate::model::{Labels, SeriesData, TimeRange};
 
 /// Bytes of samples of one group kept in memory. What exceeds it starts pages, and with them timestamp columns, anew.
 const GROUP_BYTES_MAX: usize = 32 << 20;
@@ -315,6 +315,12 @@ pub struct Sealed {
 }
 
 impl Sealed {
+    /// The time of its samples.
+    #[must_use]
+    pub fn range(&self) -> TimeRange {
+        self.meta.range()
+    }
+
     /// Gives the block its name; durable on return. From here on it takes the place of its sources.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ mod plan;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use plan::{DAY_MS, expired, plan};
+pub(crate) use plan::{expired, plan};
 
 use crate::block::{Block, BlockId, Sealed, Writer};
 use crate::disk::Disk;

@@ -14,10 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::block::{BlockId, BlockMeta};
-use crate::model::TimeRange;
+use crate::model::{DAY_MS, TimeRange};
 
-/// One day in milliseconds.
-pub(crate) const DAY_MS: i64 = 86_400_000;
 /// Lengths of time that one block may come to hold, ascending.
 const SPANS_MS: [i64; 3] = [DAY_MS, 8 * DAY_MS, 32 * DAY_MS];
 /// How long after its end a span still waits for ordinary stragglers.

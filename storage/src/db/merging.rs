@@ -59,18 +59,18 @@ impl Merging {
     }
 }
 
-struct Pace<'a> {
+pub(super) struct Pace<'a> {
     merging: &'a Merging,
     in_background: bool,
     begun: Instant,
 }
 
 impl<'a> Pace<'a> {
-    fn new(merging: &'a Merging, in_background: bool) -> Self {
+    pub(super) fn new(merging: &'a Merging, in_background: bool) -> Self {
         Self { merging, in_background, begun: Instant::now() }
     }
 
-    fn step(&mut self) -> Result<()> {
+    pub(super) fn step(&mut self) -> Result<()> {
         self.merging.check()?;
         if self.in_background && self.merging.waiting.load(Ordering::Relaxed) == 0 {
             let worked = self.begun.elapsed();

@@ -9,10 +9,9 @@ use std::time::Duration;
 use super::Db;
 use super::merging::Merged;
 use crate::block::Block;
-use crate::compact::DAY_MS;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
-use crate::model::{Labels, Matcher, SeriesData, TimeRange};
+use crate::model::{DAY_MS, Labels, Matcher, SeriesData, TimeRange};
 use crate::query::{Budget, Queryable, SelectHints};
 use crate::{Error, Store, StoreOptions};
 
@@ -184,6 +183,7 @@ fn what_expires_during_a_merge_does_not_come_back() {
     let merged = merge_and(&db, 1, || {
         expected.clear();
         write(&store, &db, NOW_MS, &mut expected);
+        store.roll(NOW_MS).unwrap();
         store.maintain(NOW_MS).unwrap();
     });
     assert_eq!(merged, Merged::Outrun);

@@ -9,11 +9,12 @@ use std::sync::atomic::Ordering;
 
 use super::{Db, Maintenance};
 use crate::block::{Block, BlockId, BlockMeta, Writer, remove_block};
-use crate::compact::{self, DAY_MS};
+use crate::compact;
 use crate::error::Result;
 use crate::head::{Part, WriteOrder};
+use crate::history::Day;
 use crate::index::{MemIndex, RowCopier};
-use crate::model::TimeRange;
+use crate::model::{DAY_MS, TimeRange};
 
 /// Time between two flushes while memory is short.
 const PRESSED_FLUSH_MS: i64 = 5 * 60_000;
@@ -43,10 +44,10 @@ impl Db {
         self.head.mark(now_ms);
         self.head.settle_index();
         let mut maintenance = self.maintenance.lock();
-        self.expire(&mut maintenance, now_ms);
+        let expired = self.expire(&mut maintenance, now_ms);
         let removed = self.remove_doomed(&mut maintenance);
         let flushed = self.flush_if_due(&mut maintenance, now_ms);
-        flushed.and(removed)
+        flushed.and(removed).and(expired)
     }
 
     /// Flushes what a replay at the next start would take long for.
@@ -164,8 +165,10 @@ impl Db {
             writer.abort()?;
             return Ok(None);
         }
-        let meta = writer.finish()?;
-        self.open_block(&meta).map(Some)
+        let sealed = writer.seal()?;
+        // Before the block has its name: a start that finds it must know what it makes outdated.
+        self.tell_history(sealed.range())?;
+        self.open_block(&sealed.publish()?).map(Some)
     }
 
     fn write_period(
@@ -238,22 +241,34 @@ impl Db {
     }
 
     /// Takes the blocks out of sight that are older than the retention.
-    fn expire(&self, maintenance: &mut Maintenance, now_ms: i64) {
-        let Some(retention) = self.options.retention else { return };
+    fn expire(&self, maintenance: &mut Maintenance, now_ms: i64) -> Result<()> {
+        let Some(retention) = self.options.retention else { return Ok(()) };
         let set = self.snapshot();
         let newest_block = set.blocks.iter().map(|b| b.range().max).max();
         let newest = newest_block.max(self.head.bounds().map(|bounds| bounds.max));
-        let Some(newest) = newest else { return };
+        let Some(newest) = newest else { return Ok(()) };
         let metas: Vec<BlockMeta> = set.blocks.iter().map(|b| b.meta().clone()).collect();
         let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let gone = compact::expired(&metas, now_ms, newest, retention_ms);
-        if gone.is_empty() {
-            return;
-        }
+        let mut gone = compact::expired(&metas, now_ms, newest, retention_ms);
+        let of = |id: &BlockId| set.blocks.iter().find(|block| block.meta().id == *id);
+        // On a full disk rows can not be written, and nothing but this makes room.
+        let wait = self.disk.free_bytes(&self.blocks_dir)? >= 2 * self.options.wal_segment_bytes;
+        gone.retain(|id| of(id).is_some_and(|block| !wait || self.is_rolled_up(block)));
+        let Some(last) = gone.iter().filter_map(of).map(|block| block.range().max).max() else {
+            return Ok(());
+        };
         self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
         for id in &gone {
             tracing::info!(block = %id, "block is older than the retention: removed");
+            if of(id).is_some_and(|block| !self.is_rolled_up(block)) {
+                tracing::error!(block = %id, "the disk is full: a block went by its age before it could be rolled up");
+            }
         }
         maintenance.doomed.extend(gone);
+        // Before they are removed: until then a start finds them.
+        if let Some(history) = &self.history {
+            history.raw_is_gone(Day::of(last));
+        }
+        Ok(())
     }
 }

@@ -50,6 +50,8 @@ pub trait Disk: Send + Sync + 'static {
     fn map(&self, path: &Path) -> Result<Bytes>;
     /// Gives a file or directory another name, replacing a file that has it; atomic.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+    /// Gives a file a second name; fails if that is taken. Atomic: what is there under it is whole.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
     /// Removes a file's name.
     fn remove_file(&self, path: &Path) -> Result<()>;
     /// Removes a directory and all below it.

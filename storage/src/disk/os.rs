@@ -63,6 +63,10 @@ impl Disk for OsDisk {
         at("rename", from, fs::rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        at("link", to, fs::hard_link(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         at("remove", path, fs::remove_file(path))
     }
@@ -179,7 +183,12 @@ mod tests {
         assert_eq!(OsDisk.file_len(&a).unwrap(), 3_000_000);
         file.set_len(10).unwrap();
         file.sync_all().unwrap();
+        let linked = dir.path().join("linked");
+        OsDisk.link(&a, &linked).unwrap();
+        assert!(OsDisk.link(&a, &linked).is_err(), "a taken name");
         OsDisk.rename(&a, &b).unwrap();
+        assert_eq!(&*OsDisk.read(&linked).unwrap(), b"\0\0\0\0\0hello");
+        OsDisk.remove_file(&linked).unwrap();
         OsDisk.sync_dir(dir.path()).unwrap();
         let mapped = OsDisk.map(&b).unwrap();
         assert!(mapped.is_mapped());

@@ -1,5 +1,6 @@
 //! The words of the store: what a series, a sample and a matcher are. No I/O, no locks, no clock.
 
+mod calendar;
 mod histogram;
 mod ids;
 mod labels;
@@ -7,6 +8,7 @@ mod matcher;
 mod sample;
 pub mod window;
 
+pub use calendar::{DAY_MS, civil_date};
 pub use histogram::{
     Bucket, CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, HistogramError, ResetHint, Span,
 };

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::merge::merge;
 use super::{Budget, Reservation, SeriesSet};
 use crate::block::{Block, Damage, ReadScratch};
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::head::{HeadSelected, SeriesView};
 use crate::index::PageRef;
 use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
@@ -177,6 +177,11 @@ impl Selection {
         }
         let damages = Mutex::default();
         Ok(Self { blocks, entries, parts, pages, missing, damages, dropped, _memory: memory })
+    }
+
+    /// The first damage that a read met.
+    pub(crate) fn damage(&self) -> Option<Corruption> {
+        self.damages.lock().first().map(|damage| damage.cause.clone())
     }
 
     /// The label sets alone.

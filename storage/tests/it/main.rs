@@ -5,5 +5,6 @@ mod crash;
 mod db;
 mod explore;
 mod faults;
+mod history;
 mod model;
 mod threads;

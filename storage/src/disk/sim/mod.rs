@@ -213,6 +213,20 @@ impl Disk for SimDisk {
         })
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.change("link", to, |state| {
+            let node = Node::File(state.file(from)?);
+            if state.now.contains_key(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            if !state.has_dir(parent_of(to)) {
+                return Err(missing());
+            }
+            state.change_name(NameChange::Add { path: to.to_owned(), node });
+            Ok(())
+        })
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         self.change("remove", path, |state| {
             state.file(path)?;

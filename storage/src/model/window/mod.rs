@@ -113,7 +113,7 @@ impl WindowSummary {
             return;
         }
         self.step_to(later.first);
-        self.pre_resets.extend(later.pre_resets.iter());
+        self.pre_resets.append(&later.pre_resets);
         self.changes += later.changes;
         self.take_extremes((later.min_ts, later.min), (later.max_ts, later.max));
         (self.prev_ts, self.prev) =
@@ -182,18 +182,20 @@ impl WindowSummary {
 
     /// Change of a counter from the first to the last sample, resets undone, not extrapolated. Not additive
     /// over neighbouring windows: the step between them is missing, see [`WindowSummary::anchored_increase`].
+    /// `None` without samples, and where the values before resets are not told.
     #[must_use]
     pub fn raw_increase(&self) -> Option<f64> {
-        (self.count > 0).then(|| {
+        (self.count > 0 && self.pre_resets.are_told()).then(|| {
             self.pre_resets.iter().fold(self.last - self.first, |change, before| change + before)
         })
     }
 
     /// Change of a counter since `before`, the last sample ahead of the window (without one: since the first
-    /// sample of the window). Additive over neighbouring windows; `increase` with `anchored`.
+    /// sample of the window). Additive over neighbouring windows; `increase` with `anchored`. `None` as in
+    /// [`WindowSummary::raw_increase`].
     #[must_use]
     pub fn anchored_increase(&self, before: Option<f64>) -> Option<f64> {
-        if self.count == 0 {
+        if self.count == 0 || !self.pre_resets.are_told() {
             return None;
         }
         let before = before.unwrap_or(self.first);
@@ -279,6 +281,8 @@ impl WindowSummary {
             && self.stale_ts == other.stale_ts
             && floats(self) == floats(other)
             && whole(self) == whole(other)
+            && self.pre_resets.are_told() == other.pre_resets.are_told()
+            && self.resets() == other.resets()
             && self.pre_resets.iter().map(bits).eq(other.pre_resets.iter().map(bits))
     }
 }

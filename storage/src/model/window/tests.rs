@@ -440,3 +440,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn resets_whose_values_are_not_told_are_counted_and_give_no_increase() {
+    let mut window = WindowSummary::of(&[1, 2, 3], &[5.0, 2.0, 4.0]);
+    assert!(window.pre_resets.are_told());
+    let mut later = WindowSummary::of(&[4, 5, 6], &[3.0, 2.0, 1.0]);
+    later.pre_resets = PreResets::untold(2);
+    window.merge(&later);
+    assert_eq!(window.resets(), 4);
+    assert_eq!((window.raw_increase(), window.anchored_increase(Some(1.0))), (None, None));
+    window.push(7, 0.5);
+    assert_eq!((window.resets(), window.pre_resets.iter().count()), (5, 0));
+    assert_eq!(window.increase(&RangeWindow::ending_at(7, 7)), None);
+    assert_eq!(window.delta(&RangeWindow { start_ms: 1, end_ms: 7, range_ms: 6 }), Some(-4.5));
+}

@@ -1,0 +1,199 @@
+//! Rolling days up into the history, beside everything else.
+//!
+//! A day is built without `maintenance`, which is held only to choose its blocks and to make its files the
+//! history. Whoever adds samples to blocks or deletes them there says so to the history first, under the same
+//! lock: a day that was changed while it was built is built anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Db;
+use super::merging::Pace;
+use crate::block::Block;
+use crate::error::{Error, Result};
+use crate::history::{Building, Day, FileEntry, History};
+use crate::model::DAY_MS;
+use crate::rollup::{self, Metrics};
+
+/// Space that a day's files leave to the log and the next flush, beside what they take themselves.
+const KEPT_SEGMENTS: u64 = 2;
+
+/// Time between two builds of one day in the background. Samples that come late with every flush would else have
+/// their day built anew every half hour; until it is built, whoever reads knows that it is outdated.
+const REBUILD_PAUSE_MS: i64 = DAY_MS / 4;
+
+/// Who rolls up, and what was done.
+#[derive(Default)]
+pub(super) struct Rolling {
+    lock: Mutex<()>,
+    /// Days that a damaged block keeps from being built: left alone until the next start.
+    damaged: Mutex<BTreeSet<Day>>,
+    /// When days were built last, of those that may be due again too soon.
+    built_ms: Mutex<BTreeMap<Day, i64>>,
+    pub(super) days: AtomicU64,
+    pub(super) micros: AtomicU64,
+}
+
+/// A day that was rolled up.
+#[derive(Debug, Clone)]
+pub struct RolledDay {
+    /// Which.
+    pub day: Day,
+    /// Its files; none when it has no samples any more.
+    pub files: Vec<FileEntry>,
+    /// Series with rows.
+    pub series: u64,
+    /// Samples read for it, those of the day before included.
+    pub samples: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Db {
+    /// The history, if it could be opened.
+    pub fn history(&self) -> Result<&History> {
+        self.history.as_ref().ok_or_else(crate::history::closed)
+    }
+
+    /// Rolls up what is due at `now_ms`, giving way to others, until nothing is.
+    pub(crate) fn roll_due(&self, now_ms: i64) -> Result<()> {
+        let Some(_rolling) = self.rolling.lock.try_lock() else { return Ok(()) };
+        let mut pace = Pace::new(&self.merging, true);
+        self.roll(now_ms, REBUILD_PAUSE_MS, &mut || pace.step(), &mut |_, _| {}, &mut |_| {})
+    }
+
+    /// Flushes the head and rolls up what is due at `now_ms`. `begun` hears of each day before it is built and
+    /// of how many are left with it, `done` of it afterwards.
+    pub fn roll_all_telling(
+        &self,
+        now_ms: i64,
+        begun: &mut dyn FnMut(Day, usize),
+        done: &mut dyn FnMut(&RolledDay),
+    ) -> Result<()> {
+        let _rolling = self.rolling.lock.lock();
+        self.flush(&mut self.maintenance.lock(), now_ms)?;
+        self.roll(now_ms, 0, &mut || self.check_moving(), begun, done)
+    }
+
+    /// As [`Db::roll_all_telling`], silently.
+    pub fn roll_all(&self, now_ms: i64) -> Result<()> {
+        self.roll_all_telling(now_ms, &mut |_, _| {}, &mut |_| {})
+    }
+
+    /// Days that a damaged block kept from being rolled up since the start.
+    #[must_use]
+    pub fn days_not_rolled_up(&self) -> Vec<Day> {
+        self.rolling.damaged.lock().iter().copied().collect()
+    }
+
+    fn roll(
+        &self,
+        now_ms: i64,
+        pause_ms: i64,
+        step: &mut dyn FnMut() -> Result<()>,
+        begun: &mut dyn FnMut(Day, usize),
+        done: &mut dyn FnMut(&RolledDay),
+    ) -> Result<()> {
+        let history = self.history()?;
+        history.tidy(now_ms)?;
+        let mut outrun = false;
+        loop {
+            let days = self.days_due(history, now_ms, pause_ms);
+            if days.is_empty() || outrun {
+                return Ok(());
+            }
+            if !self.snapshot().quarantined.is_empty() {
+                return Err(Error::Unavailable {
+                    why: "a block cannot be read, so that it is not known of which days samples are missing: nothing is rolled up until it is repaired or removed",
+                });
+            }
+            for (i, day) in days.iter().enumerate() {
+                begun(*day, days.len() - i);
+                match self.roll_day(history, *day, now_ms, step) {
+                    Ok(Some(rolled)) => done(&rolled),
+                    Ok(None) => outrun = true,
+                    Err(Error::Corrupt(cause)) => {
+                        tracing::error!(%cause, %day, "a block is damaged: its day is not rolled up");
+                        self.rolling.damaged.lock().insert(*day);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    fn days_due(&self, history: &History, now_ms: i64, pause_ms: i64) -> Vec<Day> {
+        let set = self.snapshot();
+        let ranges: Vec<_> = set.blocks.iter().map(|block| block.range()).collect();
+        let mut days = rollup::due(&ranges, self.head.bounds(), &history.state(), now_ms);
+        let damaged = self.rolling.damaged.lock();
+        let mut built_ms = self.rolling.built_ms.lock();
+        built_ms.retain(|_, at| now_ms.saturating_sub(*at) < REBUILD_PAUSE_MS);
+        let soon = |at: &i64| now_ms.saturating_sub(*at) < pause_ms;
+        days.retain(|day| !damaged.contains(day) && !built_ms.get(day).is_some_and(soon));
+        days
+    }
+
+    /// Builds one day and makes it the history. `None` when samples were changed meanwhile.
+    fn roll_day(
+        &self,
+        history: &History,
+        day: Day,
+        now_ms: i64,
+        step: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<RolledDay>> {
+        let begun = Instant::now();
+        let (mut build, blocks) = {
+            let _maintenance = self.maintenance.lock();
+            let build = history.build(day);
+            let set = self.snapshot();
+            let overlap = |block: &&Arc<Block>| block.range().overlaps(&day.input());
+            (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
+        };
+        self.check_space_for(&blocks)?;
+        let metrics = Metrics::of(&blocks)?;
+        build.expect_series(metrics.n_series());
+        let work = rollup::roll_up(&blocks, &metrics, day, &mut build, step)?;
+        let finished = build.finish()?;
+        let (files, series) = (finished.files.clone(), finished.series);
+        let building = {
+            let _maintenance = self.maintenance.lock();
+            finished.commit(history, now_ms)?
+        };
+        if building == Building::Outrun {
+            tracing::info!(%day, "samples of a day were changed while it was rolled up: it is built anew");
+            return Ok(None);
+        }
+        self.rolling.built_ms.lock().insert(day, now_ms);
+        let took = begun.elapsed();
+        self.rolling.days.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.rolling.micros.fetch_add(micros, Ordering::Relaxed);
+        Ok(Some(RolledDay { day, files, series, samples: work.samples, took }))
+    }
+
+    /// Fails where the files of a day might take the space of the log: they can wait, it cannot.
+    fn check_space_for(&self, blocks: &[Arc<Block>]) -> Result<()> {
+        let needed: u64 = blocks.iter().map(|block| block.bytes()).sum();
+        let kept = KEPT_SEGMENTS * self.options.wal_segment_bytes;
+        if self.disk.free_bytes(&self.blocks_dir)? >= needed.saturating_add(kept) {
+            return Ok(());
+        }
+        Err(Error::Unavailable { why: "too little disk space to roll up a day" })
+    }
+
+    /// Whether all rows of a block's samples are in the history, so that its age may remove it.
+    pub(super) fn is_rolled_up(&self, block: &Block) -> bool {
+        let Some(history) = &self.history else { return false };
+        let state = history.state();
+        let done = |day: i64| {
+            let day = Day(day);
+            !state.has_raw(day) || state.days.get(&day.0).is_some_and(|built| !built.outdated)
+        };
+        Day::within(block.range()).all(done)
+    }
+}

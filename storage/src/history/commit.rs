@@ -1,0 +1,258 @@
+//! One commit: what it changes, and its bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::period::{Day, Tier};
+use super::schema::HISTORY_VERSION;
+use super::writer::FileFacts;
+use crate::codec::crc32;
+use crate::error::{Corruption, Error, Result};
+
+/// A file of a tier, as commits tell of it. Where it lies follows from tier, day and the end of its windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its resolution.
+    pub tier: Tier,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Checksum of all bytes.
+    pub crc32: u32,
+    /// Rows.
+    pub rows: u64,
+    /// Series.
+    pub series: u64,
+    /// End of the earliest window in milliseconds.
+    pub min_ts: i64,
+    /// End of the latest window in milliseconds.
+    pub max_ts: i64,
+}
+
+impl FileEntry {
+    pub(super) const fn new(tier: Tier, facts: &FileFacts) -> Self {
+        let FileFacts { rows, series, bytes, crc32, min_ts, max_ts } = *facts;
+        Self { tier, bytes, crc32, rows, series, min_ts, max_ts }
+    }
+
+    /// Its path inside the history: a file of a day keeps its name from revision to revision, so that a glob
+    /// sees the one or the other and never both.
+    #[must_use]
+    pub fn path(&self, day: Day) -> PathBuf {
+        let folder = Path::new(self.tier.name()).join(self.tier.partition(self.min_ts));
+        folder.join(format!("part-{day}.parquet"))
+    }
+
+    /// Its name while it waits for its place.
+    pub(super) fn staged_name(&self, day: Day, revision: u32) -> String {
+        staged_name(self.tier, &self.tier.partition(self.min_ts), day, revision)
+    }
+}
+
+pub(super) fn staged_name(tier: Tier, partition: &str, day: Day, revision: u32) -> String {
+    format!("{tier}.{partition}.{day}.r{revision}.parquet")
+}
+
+/// What a commit does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// The rows of a day: these files take the place of all that the day had.
+    Built {
+        /// The day.
+        day: Day,
+        /// How often it was built, this time included.
+        revision: u32,
+        /// Its files; none when it has no samples.
+        files: Vec<FileEntry>,
+    },
+    /// Samples of these days were added or deleted: their rows are to be built anew.
+    Outdated {
+        /// The first one.
+        first: Day,
+        /// The last one, itself included.
+        last: Day,
+    },
+    /// Raw samples up to here were removed because of their age: rows of such days can not be built any more.
+    RawGone {
+        /// The last day of which samples are gone.
+        last: Day,
+    },
+}
+
+/// A numbered change of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// Version of the layout.
+    pub version: u32,
+    /// Counted up from 1.
+    pub number: u64,
+    /// What it does, in this order.
+    pub changes: Vec<Change>,
+}
+
+/// A day of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DayState {
+    /// How often it was built.
+    pub revision: u32,
+    /// Whether samples came or went since.
+    pub outdated: bool,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+}
+
+/// All commits so far, as one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The last commit that is in it.
+    pub number: u64,
+    /// The days that were built.
+    pub days: BTreeMap<i64, DayState>,
+    /// The last day of which raw samples were removed because of their age.
+    pub raw_gone: Option<Day>,
+}
+
+impl State {
+    /// Takes in the next commit.
+    pub(super) fn apply(&mut self, commit: &Commit) {
+        for change in &commit.changes {
+            match change {
+                Change::Built { day, revision, files } => {
+                    let state =
+                        DayState { revision: *revision, outdated: false, files: files.clone() };
+                    self.days.insert(day.0, state);
+                }
+                Change::Outdated { first, last } => {
+                    if first <= last {
+                        let days = self.days.range_mut(first.0..=last.0);
+                        days.for_each(|(_, state)| state.outdated = true);
+                    }
+                }
+                Change::RawGone { last } => self.raw_gone = self.raw_gone.max(Some(*last)),
+            }
+        }
+        self.number = commit.number;
+    }
+
+    /// Whether the samples of the day are all there as far as the age of samples goes.
+    #[must_use]
+    pub fn has_raw(&self, day: Day) -> bool {
+        self.raw_gone.is_none_or(|gone| gone < day)
+    }
+}
+
+/// The bytes of a document: the value and the checksum of its compact form, as in a block's meta.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<T> {
+    value: T,
+    crc32: u32,
+}
+
+fn sum_of(value: &impl Serialize) -> u32 {
+    // Numbers, texts, lists and maps of numbers: this cannot fail.
+    crc32(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let sealed = Sealed { crc32: sum_of(value), value };
+    let mut text = serde_json::to_vec_pretty(&sealed).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8], path: &Path) -> Result<T> {
+    let bad = |what| Error::from(Corruption::new(path, 0, what));
+    let sealed: Sealed<T> = serde_json::from_slice(bytes)
+        .map_err(|_| bad("a commit of the history is not what is written there"))?;
+    if sealed.crc32 != sum_of(&sealed.value) {
+        return Err(bad("checksum of a commit of the history"));
+    }
+    Ok(sealed.value)
+}
+
+pub(super) fn decode_commit(bytes: &[u8], path: &Path, number: u64) -> Result<Commit> {
+    let bad = |what| Error::from(Corruption::new(path, 0, what));
+    let commit: Commit = decode(bytes, path)?;
+    if commit.version != HISTORY_VERSION {
+        return Err(bad("version of the history is not known"));
+    }
+    if commit.number != number {
+        return Err(bad("number of a commit of the history"));
+    }
+    Ok(commit)
+}
+
+pub(super) fn decode_state(bytes: &[u8], path: &Path, number: u64) -> Result<State> {
+    let state: State = decode(bytes, path)?;
+    if state.number != number {
+        return Err(Corruption::new(path, 0, "number of a checkpoint of the history").into());
+    }
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn entry(tier: Tier) -> FileEntry {
+        let (min_ts, max_ts) = (1_764_547_200_000, 1_764_547_200_000);
+        FileEntry { tier, bytes: 10, crc32: 7, rows: 24, series: 1, min_ts, max_ts }
+    }
+
+    #[test]
+    fn a_commit_comes_back_from_its_bytes_and_damage_is_seen() {
+        let commit = Commit {
+            version: HISTORY_VERSION,
+            number: 3,
+            changes: vec![
+                Change::Built { day: Day(20_422), revision: 1, files: vec![entry(Tier::Hour)] },
+                Change::Outdated { first: Day(1), last: Day(2) },
+                Change::RawGone { last: Day(0) },
+            ],
+        };
+        let path = Path::new("commit");
+        let bytes = encode(&commit);
+        assert_eq!(decode_commit(&bytes, path, 3).unwrap(), commit);
+        assert!(decode_commit(&bytes, path, 4).is_err());
+        let text = String::from_utf8(bytes).unwrap();
+        let damaged = text.replace("\"rows\": 24", "\"rows\": 25");
+        assert_ne!(damaged, text);
+        assert!(decode_commit(damaged.as_bytes(), path, 3).is_err());
+    }
+
+    #[test]
+    fn commits_fold_to_a_state() {
+        let mut state = State::default();
+        let built = |day, revision| Change::Built { day: Day(day), revision, files: Vec::new() };
+        let commit = |number, changes| Commit { version: 1, number, changes };
+        state.apply(&commit(1, vec![built(5, 1), built(6, 1), built(9, 1)]));
+        state.apply(&commit(2, vec![Change::Outdated { first: Day(6), last: Day(8) }]));
+        let outdated = |state: &State| {
+            state.days.iter().filter(|(_, s)| s.outdated).map(|(d, _)| *d).collect::<Vec<_>>()
+        };
+        assert_eq!(outdated(&state), [6]);
+        state.apply(&commit(3, vec![built(6, 2), Change::RawGone { last: Day(5) }]));
+        assert_eq!(outdated(&state), [] as [i64; 0]);
+        assert_eq!((state.number, state.days[&6].revision), (3, 2));
+        assert!(state.has_raw(Day(6)) && !state.has_raw(Day(5)));
+    }
+
+    #[test]
+    fn a_file_lies_where_its_windows_end() {
+        // The last window of November 2025 ends in December.
+        let path = entry(Tier::Hour).path(Day(20_422));
+        assert_eq!(path, Path::new("rollup_1h/month=2025-12/part-2025-11-30.parquet"));
+        assert_eq!(
+            entry(Tier::Day).staged_name(Day(20_422), 2),
+            "rollup_1d.year=2025.2025-11-30.r2.parquet"
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! Where the files of the history lie: waiting for their commit, in their place, and after their time.
+//!
+//! A file is written whole to `_nines/staging`, then named by a commit, then moved to its place. Where it takes
+//! the place of an earlier one, that one is given a second name in `_trash` before and goes by the same rename
+//! by which the new one comes: whoever lists the folders sees one of the two. A start ends what a crash broke off.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::commit::{DayState, FileEntry, State};
+use super::period::{Day, Tier};
+use super::reader::RowFile;
+use crate::disk::{Disk, create_dir_durable, parent_of};
+use crate::error::Result;
+
+/// How long a superseded file is still there for who reads an earlier commit.
+pub const TRASH_MS: i64 = 3_600_000;
+
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+}
+
+impl Files {
+    /// The folders below `dir`, made when missing.
+    pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        let files = Self { disk: Arc::clone(disk), dir: dir.to_owned() };
+        for folder in [files.staging(), files.trash()] {
+            create_dir_durable(&**disk, &folder)?;
+        }
+        Ok(files)
+    }
+
+    pub(super) fn staging(&self) -> PathBuf {
+        self.dir.join("_nines").join("staging")
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.dir.join("_trash")
+    }
+
+    /// Makes room for a file in the making.
+    pub(super) fn stage(&self, name: &str) -> Result<PathBuf> {
+        let path = self.staging().join(name);
+        if self.disk.exists(&path)? {
+            self.disk.remove_file(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// Makes the names of what is staged durable.
+    pub(super) fn sync_staged(&self) -> Result<()> {
+        self.disk.sync_dir(&self.staging())
+    }
+
+    /// Removes what is staged and that no commit names.
+    pub(super) fn remove_unnamed(&self, state: &State) -> Result<()> {
+        let mut named = BTreeSet::new();
+        for (day, built) in &state.days {
+            named.extend(built.files.iter().map(|f| f.staged_name(Day(*day), built.revision)));
+        }
+        for entry in self.disk.list_dir(&self.staging())? {
+            if !named.contains(&entry.name) {
+                self.disk.remove_file(&self.staging().join(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the files of a day to their places, and what had them, or has no successor, to the trash. May be
+    /// repeated.
+    pub(super) fn place(&self, day: Day, built: &DayState, now_ms: i64) -> Result<()> {
+        let mut changed = BTreeSet::new();
+        for file in &built.files {
+            let staged = self.staging().join(file.staged_name(day, built.revision));
+            if !self.disk.exists(&staged)? {
+                continue;
+            }
+            let path = self.dir.join(file.path(day));
+            create_dir_durable(&*self.disk, parent_of(&path))?;
+            self.keep_a_while(&path, now_ms)?;
+            self.disk.rename(&staged, &path)?;
+            changed.insert(parent_of(&path).to_owned());
+        }
+        for path in self.without_rows(day, built) {
+            if self.disk.exists(&path)? {
+                self.keep_a_while(&path, now_ms)?;
+                self.disk.remove_file(&path)?;
+                changed.insert(parent_of(&path).to_owned());
+            }
+        }
+        if !changed.is_empty() {
+            changed.iter().try_for_each(|folder| self.disk.sync_dir(folder))?;
+            self.disk.sync_dir(&self.trash())?;
+        }
+        Ok(())
+    }
+
+    /// Places that files of the day may have and have not in this revision.
+    fn without_rows(&self, day: Day, built: &DayState) -> Vec<PathBuf> {
+        let taken: BTreeSet<PathBuf> = built.files.iter().map(|file| file.path(day)).collect();
+        let mut places = BTreeSet::new();
+        for tier in Tier::ALL {
+            for end_ms in [day.start_ms() + tier.window_ms(), day.end_ms()] {
+                let folder = Path::new(tier.name()).join(tier.partition(end_ms));
+                places.insert(folder.join(format!("part-{day}.parquet")));
+            }
+        }
+        places.difference(&taken).map(|path| self.dir.join(path)).collect()
+    }
+
+    /// Gives a file that is about to go a name in the trash.
+    fn keep_a_while(&self, path: &Path, now_ms: i64) -> Result<()> {
+        if !self.disk.exists(path)? {
+            return Ok(());
+        }
+        let inside = path.strip_prefix(&self.dir).unwrap_or(path);
+        let name = inside.to_string_lossy().replace('/', ".");
+        let kept = self.trash().join(format!("{:020}.{name}", now_ms.max(0)));
+        if self.disk.exists(&kept)? {
+            return Ok(());
+        }
+        self.disk.link(path, &kept)
+    }
+
+    /// Removes what has been in the trash for long enough. Answers how many files that were.
+    pub(super) fn empty_trash(&self, now_ms: i64) -> Result<u64> {
+        let mut n = 0;
+        for entry in self.disk.list_dir(&self.trash())? {
+            let since = entry.name.split('.').next().and_then(|ms| ms.parse::<i64>().ok());
+            if since.is_some_and(|since| now_ms.saturating_sub(since) >= TRASH_MS) {
+                self.disk.remove_file(&self.trash().join(&entry.name))?;
+                n += 1;
+            }
+        }
+        Ok(n)
+    }
+
+    /// Where a file lies now.
+    fn locate(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<PathBuf> {
+        let staged = self.staging().join(file.staged_name(day, built.revision));
+        if self.disk.exists(&staged)? { Ok(staged) } else { Ok(self.dir.join(file.path(day))) }
+    }
+
+    /// Opens a file and verifies its checksum.
+    pub(super) fn read(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<RowFile> {
+        let path = self.locate(day, built, file)?;
+        RowFile::open(self.disk.map(&path)?, &path, file.bytes, file.crc32)
+    }
+
+    /// Whether a file is there with its length.
+    pub(super) fn is_there(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<bool> {
+        let path = self.locate(day, built, file)?;
+        Ok(self.disk.exists(&path)? && self.disk.file_len(&path)? == file.bytes)
+    }
+}

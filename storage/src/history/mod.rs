@@ -1,0 +1,381 @@
+//! The history: what happened to every series in every hour and day, in Parquet files that any engine reads.
+//!
+//! ```text
+//! history/
+//!   rollup_1h/month=2026-11/part-2026-11-20.parquet   rows of a day, by the end of their windows
+//!   rollup_1d/year=2026/part-2026-11-20.parquet
+//!   _nines/commits/<20 digits>.json                   what there is, in numbered commits
+//!   _nines/staging/                                   files in the making
+//!   _trash/                                           superseded files, for an hour
+//! ```
+//!
+//! Owns: the Parquet files (this folder alone imports `parquet`), their commit log, the places of the files; see
+//! `storage/FORMAT.md`, "History". Does not know blocks: `rollup` carries samples here.
+//!
+//! Invariants: a commit is seen whole or not at all. A day has one file at most in a folder, under one name in all
+//! its revisions: a glob at any moment sees no row twice. Whatever was committed survives a power cut. A file is
+//! decoded only if its checksum is right.
+//!
+//! Threads: one builds at a time (its caller sees to that); everybody reads. The state is a snapshot behind a
+//! short lock; the lock of the log is held for the time of a commit.
+
+mod columns;
+mod commit;
+mod files;
+mod log;
+mod period;
+mod reader;
+mod row;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use commit::{Change, Commit, DayState, FileEntry, State};
+pub use files::TRASH_MS;
+pub use log::CHECKPOINT_COMMITS;
+pub use period::{Day, HOUR_MS, Tier};
+pub use reader::RowFile;
+pub use row::{Row, SeriesRows, series_id};
+pub use schema::{
+    HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RESETS_TOLD_MAX, ROW_GROUP_ROWS, ZSTD_LEVEL,
+};
+pub use writer::{FileFacts, FileTold, FileWriter};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, create_dir_durable};
+use crate::error::{Error, Result};
+use crate::model::TimeRange;
+
+use commit::staged_name;
+use files::Files;
+use log::Log;
+
+/// See the module.
+pub struct History {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    tenant: String,
+    files: Files,
+    log: Mutex<Log>,
+    state: RwLock<Arc<State>>,
+    /// Whether the state tells of raw samples that are gone, and no commit does yet.
+    unsaved: AtomicBool,
+    /// The samples that a build that is going on depends on, and whether they were changed meanwhile.
+    building: Mutex<Option<(TimeRange, bool)>>,
+}
+
+/// What [`History::verify`] found of one file.
+#[derive(Debug)]
+pub struct Verified {
+    /// Its path inside the history.
+    pub path: PathBuf,
+    /// Rows read, or what is wrong.
+    pub rows: Result<u64>,
+}
+
+impl History {
+    /// Opens the history in `dir`, which is made when missing; ends what a crash broke off.
+    pub fn open(disk: &Arc<dyn Disk>, dir: &Path, tenant: &str) -> Result<Self> {
+        create_dir_durable(&**disk, dir)?;
+        create_dir_durable(&**disk, &dir.join("_nines"))?;
+        let (log, mut state) = Log::open(disk, &dir.join("_nines").join("commits"))?;
+        let files = Files::open(disk, dir)?;
+        files.remove_unnamed(&state)?;
+        let mut lost = Vec::new();
+        for (day, built) in &state.days {
+            let day = Day(*day);
+            // A time of 0: whatever a crash kept from its place goes to the trash as the oldest of all.
+            files.place(day, built, 0)?;
+            for file in &built.files {
+                if !files.is_there(day, built, file)? {
+                    lost.push(day);
+                    tracing::error!(file = %file.path(day).display(), "a file of the history is missing or has another length: its day will be built anew if its samples are there");
+                }
+            }
+        }
+        for day in lost {
+            if let Some(built) = state.days.get_mut(&day.0) {
+                built.outdated = true;
+            }
+        }
+        Ok(Self {
+            disk: Arc::clone(disk),
+            dir: dir.to_owned(),
+            tenant: tenant.to_owned(),
+            files,
+            log: Mutex::new(log),
+            state: RwLock::new(Arc::new(state)),
+            unsaved: AtomicBool::new(false),
+            building: Mutex::default(),
+        })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What there is now.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read())
+    }
+
+    /// Makes changes as one commit; durable on return.
+    fn commit(&self, mut changes: Vec<Change>) -> Result<()> {
+        let mut log = self.log.lock();
+        let mut state = (*self.state()).clone();
+        let number = state.number + 1;
+        if self.unsaved.load(Ordering::Relaxed) {
+            changes.extend(state.raw_gone.map(|last| Change::RawGone { last }));
+        }
+        let commit = Commit { version: HISTORY_VERSION, number, changes };
+        log.append(&commit)?;
+        self.unsaved.store(false, Ordering::Relaxed);
+        state.apply(&commit);
+        *self.state.write() = Arc::new(state.clone());
+        if let Err(error) = log.checkpoint(&state) {
+            tracing::warn!(%error, "no checkpoint of the history's commits; the next commit tries again");
+        }
+        Ok(())
+    }
+
+    /// Tells that samples inside `range` are about to be added to blocks or deleted from them. Days that were
+    /// built from them are outdated from then on, durably.
+    pub fn samples_change(&self, range: TimeRange) -> Result<()> {
+        if let Some((input, changed)) = &mut *self.building.lock() {
+            *changed |= input.overlaps(&range);
+        }
+        if self.unsaved.load(Ordering::Relaxed) {
+            // Samples of a day that is gone must not be taken for all of it after a restart.
+            self.commit(Vec::new())?;
+        }
+        let days = Day::within(range);
+        // The day behind begins with the last sample of the day before.
+        let (first, last) = (Day(*days.start()), Day(*days.end()).next());
+        if days.is_empty() {
+            return Ok(());
+        }
+        let state = self.state();
+        let hit = |(day, built): (&i64, &DayState)| !built.outdated && state.has_raw(Day(*day));
+        if !state.days.range(first.0..=last.0).any(hit) {
+            return Ok(());
+        }
+        self.commit(vec![Change::Outdated { first, last }])
+    }
+
+    /// Tells that raw samples up to and of `last` are gone because of their age. Holds at once; on a full disk,
+    /// where samples go to make room, the commit comes later, before other samples of such days at the latest.
+    pub fn raw_is_gone(&self, last: Day) {
+        {
+            let _log = self.log.lock();
+            let mut state = (*self.state()).clone();
+            if !state.has_raw(last) {
+                return;
+            }
+            state.raw_gone = Some(last);
+            *self.state.write() = Arc::new(state);
+            self.unsaved.store(true, Ordering::Relaxed);
+        }
+        if let Err(error) = self.commit(Vec::new()) {
+            tracing::warn!(%error, "the history does not know durably yet which samples are gone");
+        }
+    }
+
+    /// As [`History::raw_is_gone`] for all that was rolled up before `first_ts`, the earliest sample of all: what
+    /// a crash may have kept from being told.
+    pub fn samples_begin_at(&self, first_ts: i64) {
+        let (state, first) = (self.state(), Day::of(first_ts));
+        let mut older = state.days.range(..first.0).filter(|(_, built)| !built.files.is_empty());
+        if older.clone().all(|(_, built)| !built.outdated)
+            && let Some((last, _)) = older.next_back()
+        {
+            self.raw_is_gone(Day(*last));
+        }
+    }
+
+    /// Begins the files of a day. Ends an earlier build that was not finished.
+    pub fn build(&self, day: Day) -> Build<'_> {
+        *self.building.lock() = Some((day.input(), false));
+        let revision = self.state().days.get(&day.0).map_or(0, |built| built.revision) + 1;
+        Build { history: self, day, revision, n_series: 1, writers: BTreeMap::new(), series: 0 }
+    }
+
+    /// Moves files whose move failed to their places, and removes what was superseded long ago.
+    pub fn tidy(&self, now_ms: i64) -> Result<()> {
+        let state = self.state();
+        let staged = self.disk.list_dir(&self.files.staging())?;
+        if !staged.is_empty() && self.building.lock().is_none() {
+            for (day, built) in &state.days {
+                self.files.place(Day(*day), built, now_ms)?;
+            }
+        }
+        self.files.empty_trash(now_ms).map(drop)
+    }
+
+    /// Opens a file of the state: its checksum is verified.
+    pub fn read(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<RowFile> {
+        self.files.read(day, built, file)
+    }
+
+    /// Reads every file to its last row and shows what it found.
+    pub fn verify(&self, shown: &mut dyn FnMut(Verified)) {
+        let state = self.state();
+        for (day, built) in &state.days {
+            for file in &built.files {
+                let day = Day(*day);
+                let rows = self.verify_file(day, built, file);
+                shown(Verified { path: file.path(day), rows });
+            }
+        }
+    }
+
+    fn verify_file(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<u64> {
+        let opened = self.files.read(day, built, file)?;
+        let (mut rows, mut series) = (0, 0);
+        for group in 0..opened.n_groups() {
+            for one in opened.read_group(group)? {
+                rows += one.rows.len() as u64;
+                series += 1;
+            }
+        }
+        if (rows, series) == (file.rows, file.series) {
+            return Ok(rows);
+        }
+        let path = self.dir.join(file.path(day));
+        Err(crate::error::Corruption::new(&path, 0, "rows of a history file").into())
+    }
+}
+
+/// What became of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Building {
+    /// Its rows are in the history.
+    Done,
+    /// Samples of its day were changed meanwhile: nothing was done.
+    Outrun,
+}
+
+/// The files of a day in the making.
+pub struct Build<'a> {
+    history: &'a History,
+    day: Day,
+    revision: u32,
+    n_series: u64,
+    writers: BTreeMap<(Tier, String), FileWriter>,
+    series: u64,
+}
+
+impl Build<'_> {
+    /// Tells how many series there will be at most, before the first is added.
+    pub fn expect_series(&mut self, n_series: u64) {
+        self.n_series = n_series;
+    }
+
+    /// Adds the rows of a series, all of one tier. Series come ascending by metric, id and labels.
+    pub fn add(&mut self, tier: Tier, series: &SeriesRows) -> Result<()> {
+        self.series += u64::from(tier == Tier::Day);
+        let partition = |end_ms: i64| tier.partition(end_ms);
+        let mut done: Option<String> = None;
+        for row in &series.rows {
+            let folder = partition(row.end_ms);
+            if done.as_ref() == Some(&folder) {
+                continue;
+            }
+            let choose = |end_ms: i64| partition(end_ms) == folder;
+            self.writer(tier, &folder)?.add(series, choose)?;
+            done = Some(folder);
+        }
+        Ok(())
+    }
+
+    fn writer(&mut self, tier: Tier, folder: &str) -> Result<&mut FileWriter> {
+        use std::collections::btree_map::Entry;
+        let Self { history, day, revision, .. } = *self;
+        match self.writers.entry((tier, folder.to_owned())) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let path = history.files.stage(&staged_name(tier, folder, day, revision))?;
+                let told = FileTold { tenant: &history.tenant, tier, day, revision };
+                Ok(place.insert(FileWriter::create(&*history.disk, &path, &told, self.n_series)?))
+            }
+        }
+    }
+
+    /// Makes what was added durable. [`Finished::commit`] makes it the history.
+    pub fn finish(self) -> Result<Finished> {
+        let mut files = Vec::new();
+        for ((tier, _), writer) in self.writers {
+            files.push(FileEntry::new(tier, &writer.finish()?));
+        }
+        self.history.files.sync_staged()?;
+        Ok(Finished { day: self.day, revision: self.revision, files, series: self.series })
+    }
+}
+
+/// The files of a day, durable, and named by nobody yet.
+#[derive(Debug)]
+pub struct Finished {
+    day: Day,
+    revision: u32,
+    /// The files.
+    pub files: Vec<FileEntry>,
+    /// Series that have rows.
+    pub series: u64,
+}
+
+impl Finished {
+    /// Puts the files in the place of those that the day had. The caller keeps samples from being changed
+    /// meanwhile.
+    pub fn commit(self, history: &History, now_ms: i64) -> Result<Building> {
+        if !matches!(history.building.lock().take(), Some((_, false))) {
+            return Ok(Building::Outrun);
+        }
+        let Self { day, revision, files, .. } = self;
+        let built = DayState { revision, outdated: false, files: files.clone() };
+        history.commit(vec![Change::Built { day, revision, files }])?;
+        // It is the history from here on; a file that stays where it is waits for the next round.
+        history.files.place(day, &built, now_ms)?;
+        Ok(Building::Done)
+    }
+}
+
+/// Bytes and rows of a tier.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TierSize {
+    /// Files.
+    pub files: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl State {
+    /// What a tier takes.
+    #[must_use]
+    pub fn size(&self, tier: Tier) -> TierSize {
+        let files = self.days.values().flat_map(|built| &built.files);
+        files.filter(|file| file.tier == tier).fold(TierSize::default(), |sum, file| TierSize {
+            files: sum.files + 1,
+            rows: sum.rows + file.rows,
+            bytes: sum.bytes + file.bytes,
+        })
+    }
+}
+
+/// The error of a history that could not be opened; told by whatever needs it.
+#[must_use]
+pub fn closed() -> Error {
+    Error::Unavailable {
+        why: "the history could not be opened, see the log of the start; `nines history verify` tells what is wrong",
+    }
+}

@@ -1,0 +1,165 @@
+//! How the history cuts time: windows, days, folders.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DAY_MS, TimeRange, civil_date};
+
+/// One hour in milliseconds.
+pub const HOUR_MS: i64 = DAY_MS / 24;
+
+/// Days whose dates have four digits: 0000-01-01 and 9999-12-31. Others are not rolled up.
+const FIRST_DAY: i64 = -719_528;
+const LAST_DAY: i64 = 2_932_896;
+
+/// A resolution of the history: the length of the windows that one row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tier {
+    /// One row per series and hour.
+    #[serde(rename = "rollup_1h")]
+    Hour,
+    /// One row per series and day.
+    #[serde(rename = "rollup_1d")]
+    Day,
+}
+
+impl Tier {
+    /// All tiers, ascending by the length of their windows.
+    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+
+    /// Length of a window in milliseconds.
+    #[must_use]
+    pub const fn window_ms(self) -> i64 {
+        match self {
+            Self::Hour => HOUR_MS,
+            Self::Day => DAY_MS,
+        }
+    }
+
+    /// Name of its folder.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "rollup_1h",
+            Self::Day => "rollup_1d",
+        }
+    }
+
+    /// End of the window that holds a sample of `ts`: windows are open on the left, closed on the right.
+    #[must_use]
+    pub const fn end_of(self, ts: i64) -> i64 {
+        let window = self.window_ms();
+        ts.saturating_sub(1).div_euclid(window).saturating_add(1).saturating_mul(window)
+    }
+
+    /// The folder of a row whose window ends at `end_ms`, inside that of the tier: engines that prune by folder
+    /// and readers that filter by `ts` see the same rows.
+    #[must_use]
+    pub fn partition(self, end_ms: i64) -> String {
+        let (year, month, _) = civil_date(end_ms.div_euclid(DAY_MS));
+        match self {
+            Self::Hour => format!("month={year:04}-{month:02}"),
+            Self::Day => format!("year={year:04}"),
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A UTC day of samples, counted from 1970-01-01: from behind its midnight to the next one, which is inside,
+/// as in every window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// The day of a sample.
+    #[must_use]
+    pub const fn of(ts: i64) -> Self {
+        Self(ts.saturating_sub(1).div_euclid(DAY_MS))
+    }
+
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Its beginning, itself outside.
+    #[must_use]
+    pub const fn start_ms(self) -> i64 {
+        self.0.saturating_mul(DAY_MS)
+    }
+
+    /// Its end, itself inside.
+    #[must_use]
+    pub const fn end_ms(self) -> i64 {
+        self.next().start_ms()
+    }
+
+    /// The milliseconds inside.
+    #[must_use]
+    pub const fn range(self) -> TimeRange {
+        TimeRange::new(self.start_ms().saturating_add(1), self.end_ms())
+    }
+
+    /// The samples that its rows depend on: its own, and those of the day before, with the last of which the
+    /// additive increase begins.
+    #[must_use]
+    pub const fn input(self) -> TimeRange {
+        TimeRange::new(self.start_ms().saturating_sub(DAY_MS - 1), self.end_ms())
+    }
+
+    /// The days of the samples inside `range` that the history keeps.
+    pub fn within(range: TimeRange) -> std::ops::RangeInclusive<i64> {
+        Self::of(range.min).0.max(FIRST_DAY)..=Self::of(range.max).0.min(LAST_DAY)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil_date(self.0);
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn midnight_ends_a_day_and_its_last_window() {
+        let midnight = 20_778 * DAY_MS;
+        assert_eq!(Day::of(midnight).to_string(), "2026-11-20");
+        assert_eq!(Day::of(midnight + 1).to_string(), "2026-11-21");
+        assert_eq!(Day(20_777).range(), TimeRange::new(midnight - DAY_MS + 1, midnight));
+        for tier in Tier::ALL {
+            assert_eq!(tier.end_of(midnight), midnight);
+            assert_eq!(tier.end_of(midnight + 1), midnight + tier.window_ms());
+        }
+        assert_eq!(Tier::Hour.end_of(midnight - 1), midnight);
+        assert_eq!(Tier::Hour.end_of(-1), 0);
+        assert_eq!(Tier::Hour.end_of(0), 0);
+        assert_eq!(Tier::Hour.end_of(1), HOUR_MS);
+    }
+
+    #[test]
+    fn rows_lie_in_the_folder_of_their_end() {
+        let new_year = 20_819 * DAY_MS;
+        assert_eq!(Tier::Day.partition(new_year), "year=2027");
+        assert_eq!(Tier::Day.partition(new_year - DAY_MS), "year=2026");
+        assert_eq!(Tier::Hour.partition(new_year), "month=2027-01");
+        assert_eq!(Tier::Hour.partition(new_year - HOUR_MS), "month=2026-12");
+    }
+
+    #[test]
+    fn days_out_of_the_calendar_are_left_out() {
+        assert_eq!(Day::within(TimeRange::ALL), FIRST_DAY..=LAST_DAY);
+        assert!(Day::within(TimeRange::new(i64::MAX - 1, i64::MAX)).is_empty());
+        assert_eq!(Day::within(TimeRange::new(0, 1)), -1..=0);
+    }
+}

@@ -1,0 +1,282 @@
+//! Reads a file of a tier.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+
+use super::row::{Row, SeriesRows};
+use super::schema::{PROMOTED_LABELS, rollup};
+use crate::codec::crc32;
+use crate::disk::Bytes;
+use crate::error::{Corruption, Error, Result};
+use crate::model::window::PreResets;
+use crate::model::{Labels, METRIC_NAME, WindowSummary};
+
+/// An opened file, its checksum verified: only bytes that were written are given to the Parquet reader.
+pub struct RowFile {
+    path: PathBuf,
+    reader: SerializedFileReader<bytes::Bytes>,
+}
+
+impl RowFile {
+    /// Opens the file whose `bytes` are those of `path`.
+    pub fn open(bytes: Bytes, path: &Path, len: u64, sum: u32) -> Result<Self> {
+        let bad = |what| Error::from(Corruption::new(path, 0, what));
+        if bytes.len() as u64 != len {
+            return Err(bad("length of a history file"));
+        }
+        if crc32(&bytes) != sum {
+            return Err(bad("checksum of a history file"));
+        }
+        let reader = SerializedFileReader::new(bytes::Bytes::from_owner(bytes))
+            .map_err(|_| bad("footer of a history file"))?;
+        let known = rollup().is_ok_and(|schema| {
+            let ours = parquet::schema::types::SchemaDescriptor::new(schema);
+            let theirs = reader.metadata().file_metadata().schema_descr();
+            let same = |(a, b): (&Arc<_>, &Arc<_>)| a == b;
+            ours.num_columns() == theirs.num_columns()
+                && ours.columns().iter().zip(theirs.columns()).all(same)
+        });
+        if !known {
+            return Err(bad("columns of a history file"));
+        }
+        Ok(Self { path: path.to_owned(), reader })
+    }
+
+    /// Row groups.
+    #[must_use]
+    pub fn n_groups(&self) -> usize {
+        self.reader.num_row_groups()
+    }
+
+    /// Bytes of each column, by name, compressed.
+    #[must_use]
+    pub fn column_bytes(&self) -> Vec<(String, u64)> {
+        let metadata = self.reader.metadata();
+        let columns = metadata.file_metadata().schema_descr().columns();
+        let bytes = |i: usize| {
+            let groups = metadata.row_groups().iter();
+            groups.map(|group| group.column(i).compressed_size().max(0).cast_unsigned()).sum()
+        };
+        columns.iter().enumerate().map(|(i, c)| (c.path().string(), bytes(i))).collect()
+    }
+
+    /// The rows of a row group, series by series.
+    pub fn read_group(&self, group: usize) -> Result<Vec<SeriesRows>> {
+        let read = || {
+            let reader = self.reader.get_row_group(group)?;
+            decode(&*reader)
+        };
+        read().map_err(|_| Corruption::new(&self.path, 0, "a history file does not decode").into())
+    }
+}
+
+/// The values of a column with their levels.
+struct Column<T> {
+    values: std::vec::IntoIter<T>,
+    defined: std::vec::IntoIter<i16>,
+    repeated: Vec<i16>,
+}
+
+fn short(what: &str) -> ParquetError {
+    ParquetError::General(format!("a column of {what} ends early"))
+}
+
+/// Columns of a row group in the order of the schema.
+struct Columns<'a> {
+    group: &'a dyn RowGroupReader,
+    next: usize,
+    n_rows: usize,
+}
+
+impl Columns<'_> {
+    fn column<T: DataType>(&mut self) -> ParquetResult<Column<T::T>> {
+        let column = self.group.get_column_reader(self.next)?;
+        self.next += 1;
+        let mut reader = get_typed_column_reader::<T>(column);
+        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = 0;
+        while read < self.n_rows {
+            let levels = (Some(&mut defined), Some(&mut repeated));
+            let (rows, _, _) =
+                reader.read_records(self.n_rows - read, levels.0, levels.1, &mut values)?;
+            if rows == 0 {
+                return Err(short("rows"));
+            }
+            read += rows;
+        }
+        Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
+    }
+
+    fn required<T: DataType>(&mut self) -> ParquetResult<std::vec::IntoIter<T::T>> {
+        let column = self.column::<T>()?;
+        if column.values.len() == self.n_rows { Ok(column.values) } else { Err(short("values")) }
+    }
+
+    fn optional<T: DataType>(&mut self) -> ParquetResult<Optional<T::T>> {
+        let Column { values, defined, .. } = self.column::<T>()?;
+        Ok(Optional { values, defined })
+    }
+}
+
+struct Optional<T> {
+    values: std::vec::IntoIter<T>,
+    defined: std::vec::IntoIter<i16>,
+}
+
+impl<T> Optional<T> {
+    fn next(&mut self) -> ParquetResult<Option<T>> {
+        match self.defined.next() {
+            Some(0) => Ok(None),
+            Some(_) => self.values.next().map(Some).ok_or_else(|| short("values")),
+            None => Err(short("levels")),
+        }
+    }
+
+    fn or_default(&mut self) -> ParquetResult<T>
+    where
+        T: Default,
+    {
+        Ok(self.next()?.unwrap_or_default())
+    }
+}
+
+/// A column of lists.
+struct Lists<T> {
+    column: Column<T>,
+    at: usize,
+    /// Level from which on there is an element.
+    element: i16,
+}
+
+impl<T> Lists<T> {
+    /// The elements of the next row.
+    fn next(&mut self, out: &mut Vec<T>) -> ParquetResult<()> {
+        out.clear();
+        loop {
+            let level = self.column.defined.next().ok_or_else(|| short("levels"))?;
+            if level >= self.element {
+                out.push(self.column.values.next().ok_or_else(|| short("values"))?);
+            }
+            self.at += 1;
+            if self.column.repeated.get(self.at).is_none_or(|level| *level == 0) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn millis(micros: i64) -> i64 {
+    micros / 1000
+}
+
+fn number(n: Option<i64>) -> ParquetResult<u64> {
+    u64::try_from(n.ok_or_else(|| short("numbers"))?).map_err(|_| short("natural numbers"))
+}
+
+fn decode(group: &dyn RowGroupReader) -> ParquetResult<Vec<SeriesRows>> {
+    let n_rows = usize::try_from(group.metadata().num_rows()).map_err(|_| short("rows"))?;
+    let mut columns = Columns { group, next: 1, n_rows };
+    let mut metric = columns.required::<ByteArrayType>()?;
+    let mut id = columns.required::<Int64Type>()?;
+    let mut ts = columns.required::<Int64Type>()?;
+    let mut keys = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+    let mut texts = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+    columns.next += PROMOTED_LABELS.len();
+    let mut count = columns.required::<Int64Type>()?;
+    let mut first_ts = columns.optional::<Int64Type>()?;
+    let mut first = columns.optional::<DoubleType>()?;
+    let mut last_ts = columns.optional::<Int64Type>()?;
+    let mut last = columns.optional::<DoubleType>()?;
+    let mut min = columns.optional::<DoubleType>()?;
+    let mut max = columns.optional::<DoubleType>()?;
+    let mut sum = columns.optional::<DoubleType>()?;
+    let mut sum_c = columns.optional::<DoubleType>()?;
+    let mut inc = columns.optional::<DoubleType>()?;
+    let mut resets = columns.required::<Int64Type>()?;
+    let mut reset_sum = columns.optional::<DoubleType>()?;
+    let mut reset_prev = Lists { column: columns.column::<DoubleType>()?, at: 0, element: 2 };
+    let mut changes = columns.required::<Int64Type>()?;
+    let mut stale_ts = columns.optional::<Int64Type>()?;
+    let mut prev_ts = columns.optional::<Int64Type>()?;
+    let mut prev = columns.optional::<DoubleType>()?;
+    let mut min_ts = columns.optional::<Int64Type>()?;
+    let mut max_ts = columns.optional::<Int64Type>()?;
+    let mut whole = columns.required::<BoolType>()?;
+    let mut histograms = columns.required::<Int64Type>()?;
+
+    let mut all: Vec<SeriesRows> = Vec::new();
+    let mut known: Option<(ByteArray, i64, Vec<ByteArray>, Vec<ByteArray>)> = None;
+    let (mut row_keys, mut row_texts, mut before) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..n_rows {
+        let name = metric.next().ok_or_else(|| short("metrics"))?;
+        let series = id.next().ok_or_else(|| short("series"))?;
+        keys.next(&mut row_keys)?;
+        texts.next(&mut row_texts)?;
+        let same = known.as_ref().is_some_and(|known| {
+            known.1 == series && known.0 == name && known.2 == row_keys && known.3 == row_texts
+        });
+        if !same {
+            all.push(SeriesRows {
+                labels: labels_of(&name, &row_keys, &row_texts)?,
+                rows: Vec::new(),
+            });
+            known = Some((name, series, row_keys.clone(), row_texts.clone()));
+        }
+        reset_prev.next(&mut before)?;
+        let n_resets = number(resets.next())?;
+        let total = reset_sum.next()?;
+        if n_resets == 1 {
+            before.extend(total);
+        }
+        let told = before.len() as u64;
+        let pre_resets = match u32::try_from(n_resets) {
+            Ok(n) if n > 1 && told == 0 => PreResets::untold(n),
+            Ok(n) if u64::from(n) == told => before.drain(..).collect(),
+            _ => return Err(short("resets")),
+        };
+        let row = Row {
+            end_ms: ts.next().map(millis).ok_or_else(|| short("times"))?,
+            summary: WindowSummary {
+                count: number(count.next())?,
+                first_ts: millis(first_ts.or_default()?),
+                first: first.or_default()?,
+                last_ts: millis(last_ts.or_default()?),
+                last: last.or_default()?,
+                prev_ts: millis(prev_ts.or_default()?),
+                prev: prev.or_default()?,
+                min: min.or_default()?,
+                min_ts: millis(min_ts.or_default()?),
+                max: max.or_default()?,
+                max_ts: millis(max_ts.or_default()?),
+                sum: sum.or_default()?,
+                sum_c: sum_c.or_default()?,
+                changes: number(changes.next())?,
+                pre_resets,
+                stale_ts: stale_ts.next()?.map(millis),
+            },
+            inc: inc.next()?,
+            whole: whole.next().ok_or_else(|| short("flags"))?,
+            n_histograms: number(histograms.next())?,
+        };
+        if let Some(series) = all.last_mut() {
+            series.rows.push(row);
+        }
+    }
+    Ok(all)
+}
+
+fn labels_of(metric: &ByteArray, keys: &[ByteArray], texts: &[ByteArray]) -> ParquetResult<Labels> {
+    let mut pairs = vec![(METRIC_NAME, metric.as_utf8()?)];
+    if keys.len() != texts.len() {
+        return Err(short("labels"));
+    }
+    for (key, text) in keys.iter().zip(texts) {
+        pairs.push((key.as_utf8()?, text.as_utf8()?));
+    }
+    Ok(Labels::from_pairs(pairs))
+}

@@ -1,0 +1,186 @@
+//! Columns of the rollup tables, and how each is written.
+//!
+//! Strings are dictionaries. Floats are split into streams of bytes, times are plain values, both under zstd: a
+//! dictionary of them would be longer by a third. Statistics stand where a reader can leave something out by them: the sort order and the
+//! promoted labels.
+
+use std::sync::{Arc, LazyLock};
+
+use parquet::basic::{Compression, Encoding, Type as PhysicalType, ZstdLevel};
+use parquet::errors::Result;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+
+/// Version of the tables, told in every file.
+pub const HISTORY_VERSION: u32 = 1;
+
+/// Labels that have a column of their own beside the map: engines leave files and pages out by them.
+pub const PROMOTED_LABELS: [&str; 6] =
+    ["cluster", "region", "namespace", "service", "job", "instance"];
+
+/// Rows of a row group at most.
+pub const ROW_GROUP_ROWS: usize = 262_144;
+/// Rows of a page at most.
+pub const PAGE_ROWS: usize = 8_192;
+/// Resets of which a row keeps the values. What is reset more often than that is no counter: a gauge that
+/// goes down every minute would fill the column and be of no use to `increase`.
+pub const RESETS_TOLD_MAX: usize = 16;
+/// Level of zstd.
+pub const ZSTD_LEVEL: i32 = 3;
+/// Bytes up to which the values of a label are kept in a dictionary.
+const DICTIONARY_BYTES: usize = 4 << 20;
+/// Of so many look-ups of an absent series one may read the column in vain.
+const BLOOM_FALSE: f64 = 0.01;
+
+/// The schema, in the order in which the columns are written. Numbers are field ids: never given twice.
+const ROLLUP: &str = "
+message rollup {
+  REQUIRED BYTE_ARRAY tenant (STRING) = 1;
+  REQUIRED BYTE_ARRAY metric (STRING) = 2;
+  REQUIRED INT64 series_id = 3;
+  REQUIRED INT64 ts (TIMESTAMP(MICROS,true)) = 4;
+  REQUIRED group labels (MAP) = 5 {
+    REPEATED group key_value {
+      REQUIRED BYTE_ARRAY key (STRING) = 6;
+      REQUIRED BYTE_ARRAY value (STRING) = 7;
+    }
+  }
+  OPTIONAL BYTE_ARRAY cluster (STRING) = 8;
+  OPTIONAL BYTE_ARRAY region (STRING) = 9;
+  OPTIONAL BYTE_ARRAY namespace (STRING) = 10;
+  OPTIONAL BYTE_ARRAY service (STRING) = 11;
+  OPTIONAL BYTE_ARRAY job (STRING) = 12;
+  OPTIONAL BYTE_ARRAY instance (STRING) = 13;
+  REQUIRED INT64 count = 14;
+  OPTIONAL INT64 first_ts (TIMESTAMP(MICROS,true)) = 15;
+  OPTIONAL DOUBLE first = 16;
+  OPTIONAL INT64 last_ts (TIMESTAMP(MICROS,true)) = 17;
+  OPTIONAL DOUBLE last = 18;
+  OPTIONAL DOUBLE min = 19;
+  OPTIONAL DOUBLE max = 20;
+  OPTIONAL DOUBLE sum = 21;
+  OPTIONAL DOUBLE sum_c = 22;
+  OPTIONAL DOUBLE inc = 23;
+  REQUIRED INT64 resets = 24;
+  OPTIONAL DOUBLE reset_sum = 25;
+  OPTIONAL group reset_prev (LIST) = 26 {
+    REPEATED group list {
+      REQUIRED DOUBLE element = 27;
+    }
+  }
+  REQUIRED INT64 changes = 28;
+  OPTIONAL INT64 stale_ts (TIMESTAMP(MICROS,true)) = 29;
+  OPTIONAL INT64 prev_ts (TIMESTAMP(MICROS,true)) = 30;
+  OPTIONAL DOUBLE prev = 31;
+  OPTIONAL INT64 min_ts (TIMESTAMP(MICROS,true)) = 32;
+  OPTIONAL INT64 max_ts (TIMESTAMP(MICROS,true)) = 33;
+  REQUIRED BOOLEAN whole = 34;
+  REQUIRED INT64 histograms = 35;
+}
+";
+
+static SCHEMA: LazyLock<std::result::Result<TypePtr, String>> =
+    LazyLock::new(|| parse_message_type(ROLLUP).map(Arc::new).map_err(|error| error.to_string()));
+
+/// The schema of the rollup tables.
+pub(super) fn rollup() -> Result<TypePtr> {
+    SCHEMA.clone().map_err(parquet::errors::ParquetError::General)
+}
+
+/// Columns in which a value repeats so often that a dictionary is shorter than zstd alone.
+const DICTIONARIES: [&str; 14] = [
+    "tenant",
+    "metric",
+    "labels.key_value.key",
+    "labels.key_value.value",
+    "cluster",
+    "region",
+    "namespace",
+    "service",
+    "job",
+    "instance",
+    "count",
+    "resets",
+    "changes",
+    "histograms",
+];
+
+/// How the columns are written; `told` goes to the file's footer, `n_series` sizes the filter of their ids.
+pub(super) fn properties(told: Vec<KeyValue>, n_series: u64) -> Result<WriterProperties> {
+    let descriptor = SchemaDescriptor::new(rollup()?);
+    let place = |name: &str| {
+        let columns = descriptor.columns().iter();
+        columns.map(|column| column.path().string()).position(|path| path == name).unwrap_or(0)
+    };
+    let sorted = ["metric", "series_id", "ts"].map(|name| SortingColumn {
+        column_idx: i32::try_from(place(name)).unwrap_or(i32::MAX),
+        descending: false,
+        nulls_first: false,
+    });
+    let mut builder = WriterProperties::builder()
+        .set_created_by(concat!("nines version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_max_row_group_row_count(None)
+        .set_sorting_columns(Some(sorted.to_vec()))
+        .set_key_value_metadata(Some(told));
+    for name in DICTIONARIES {
+        let path = ColumnPath::from(name.split('.').map(str::to_owned).collect::<Vec<_>>());
+        builder = builder
+            .set_column_dictionary_enabled(path.clone(), true)
+            .set_column_dictionary_page_size_limit(path, DICTIONARY_BYTES);
+    }
+    for column in descriptor.columns() {
+        if column.physical_type() == PhysicalType::DOUBLE {
+            let path = column.path().clone();
+            builder = builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
+        }
+    }
+    let pruned = ["tenant", "metric", "series_id", "ts"].into_iter().chain(PROMOTED_LABELS);
+    for name in pruned {
+        builder =
+            builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Page);
+    }
+    let id = ColumnPath::from("series_id");
+    Ok(builder
+        .set_column_bloom_filter_enabled(id.clone(), true)
+        .set_column_bloom_filter_fpp(id.clone(), BLOOM_FALSE)
+        .set_column_bloom_filter_max_ndv(id, n_series.max(1))
+        .build())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_field_has_an_id_of_its_own() {
+        fn collect(field: &TypePtr, ids: &mut Vec<i32>) {
+            let info = field.get_basic_info();
+            if info.has_id() {
+                ids.push(info.id());
+            }
+            if field.is_group() {
+                field.get_fields().iter().for_each(|field| collect(field, ids));
+            }
+        }
+        let mut ids = Vec::new();
+        collect(&rollup().unwrap(), &mut ids);
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=35).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn named_columns_exist() {
+        let descriptor = SchemaDescriptor::new(rollup().unwrap());
+        let paths: Vec<String> = descriptor.columns().iter().map(|c| c.path().string()).collect();
+        for name in DICTIONARIES.into_iter().chain(PROMOTED_LABELS) {
+            assert!(paths.iter().any(|path| path == name), "{name} in {paths:?}");
+        }
+    }
+}

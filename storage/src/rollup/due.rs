@@ -1,0 +1,112 @@
+//! Which days are to be rolled up: a pure function of what there is.
+
+use crate::history::{Day, State};
+use crate::model::{DAY_MS, TimeRange};
+
+/// How long after its end a day still waits for ordinary stragglers.
+pub(crate) const GRACE_MS: i64 = 3_600_000;
+/// How much longer it waits while samples of its time are in memory; a flush then makes it due anew.
+pub(crate) const HEAD_WAIT_MS: i64 = DAY_MS / 4;
+
+/// The days that are due at `now_ms`, oldest first: they are over, blocks hold samples of their time, and the
+/// history has no rows of them or outdated ones. `blocks` are the times that blocks cover, `head` what is in memory.
+pub(crate) fn due(
+    blocks: &[TimeRange],
+    head: Option<TimeRange>,
+    state: &State,
+    now_ms: i64,
+) -> Vec<Day> {
+    let mut days: Vec<Day> = Vec::new();
+    let over = |day: Day| {
+        let waited = now_ms.saturating_sub(day.end_ms());
+        let settled = head.is_none_or(|head| head.min > day.end_ms());
+        waited >= GRACE_MS && (settled || waited >= GRACE_MS + HEAD_WAIT_MS)
+    };
+    let wanted = |day: Day| {
+        state.has_raw(day) && state.days.get(&day.0).is_none_or(|built| built.outdated) && over(day)
+    };
+    let last = Day::of(now_ms.saturating_sub(GRACE_MS)).0;
+    for range in blocks.iter().filter(|range| range.min <= range.max) {
+        let within = Day::within(*range);
+        for day in *within.start()..=(*within.end()).min(last) {
+            if wanted(Day(day)) {
+                days.push(Day(day));
+            }
+        }
+    }
+    // A day whose samples are all gone is in no block any more.
+    let emptied = state.days.iter().filter(|(_, built)| built.outdated && !built.files.is_empty());
+    days.extend(emptied.map(|(day, _)| Day(*day)).filter(|day| wanted(*day)));
+    days.sort_unstable();
+    days.dedup();
+    days
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{DayState, FileEntry, Tier};
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn range(from_hour: i64, to_hour: i64) -> TimeRange {
+        TimeRange::new(from_hour * HOUR_MS + 1, to_hour * HOUR_MS)
+    }
+
+    fn state(days: &[(i64, bool)]) -> State {
+        let file = FileEntry {
+            tier: Tier::Day,
+            bytes: 1,
+            crc32: 0,
+            rows: 1,
+            series: 1,
+            min_ts: 0,
+            max_ts: 0,
+        };
+        let built = |outdated| DayState { revision: 1, outdated, files: vec![file.clone()] };
+        State {
+            days: days.iter().map(|(day, outdated)| (*day, built(*outdated))).collect(),
+            ..State::default()
+        }
+    }
+
+    fn days(blocks: &[TimeRange], head: Option<TimeRange>, state: &State, now_h: i64) -> Vec<i64> {
+        due(blocks, head, state, now_h * HOUR_MS).iter().map(|day| day.0).collect()
+    }
+
+    #[test]
+    fn a_day_is_due_an_hour_after_its_end() {
+        let blocks = [range(0, 30)];
+        let none = State::default();
+        assert_eq!(days(&blocks, None, &none, 24), [] as [i64; 0]);
+        assert_eq!(days(&blocks, None, &none, 25), [0]);
+        assert_eq!(days(&blocks, None, &none, 49), [0, 1]);
+        assert_eq!(days(&[], None, &none, 49), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn samples_in_memory_are_waited_for_but_not_for_ever() {
+        let blocks = [range(0, 23)];
+        let none = State::default();
+        assert_eq!(days(&blocks, Some(range(23, 25)), &none, 25), [] as [i64; 0]);
+        assert_eq!(days(&blocks, Some(range(24, 25)), &none, 25), [0]);
+        assert_eq!(days(&blocks, Some(range(23, 25)), &none, 31), [0]);
+    }
+
+    #[test]
+    fn what_is_built_is_due_again_when_it_is_outdated() {
+        let blocks = [range(0, 96)];
+        assert_eq!(days(&blocks, None, &state(&[(0, false), (1, true), (2, false)]), 98), [1, 3]);
+        let mut gone = state(&[(0, true), (1, true)]);
+        gone.raw_gone = Some(Day(0));
+        assert_eq!(days(&blocks, None, &gone, 50), [1]);
+        assert_eq!(days(&[], None, &state(&[(0, true)]), 50), [0], "all of it was deleted");
+    }
+
+    #[test]
+    fn a_block_of_all_times_is_no_endless_list() {
+        let all = due(&[TimeRange::ALL], None, &State::default(), 0);
+        assert!(all.len() < 1_000_000);
+        assert_eq!(all.last(), Some(&Day(-2)));
+    }
+}
