@@ -1,10 +1,11 @@
 //! The command line. Exit codes: 0 done, 1 failed while running, 2 wrong usage (of flags or config).
 
 mod compact;
+mod history;
 mod serve;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,6 +33,12 @@ enum Command {
     /// The data directory must not be in use. What is done may be broken off at any time: nothing is lost, and
     /// it goes on at the next call. Exit code 0: done; 1: failed, or blocks are damaged; 2: wrong usage.
     Compact(CompactArgs),
+    /// Roll samples up to hours and days, and look at what there is of it, without a server
+    ///
+    /// The history of a data directory is Parquet files below tenants/<tenant>/history that any engine reads; a
+    /// server writes them on its own.
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// Check a config file and print what is wrong with it
     CheckConfig {
         /// The file
@@ -49,6 +56,42 @@ struct CompactArgs {
     /// Config file, for the settings of the store
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum HistoryCommand {
+    /// Roll up the days that are over and whose samples were changed since, as a server does
+    ///
+    /// May be broken off at any time: nothing is lost, and it goes on at the next call. Exit code 0: done; 1:
+    /// failed, or days were left out because of damaged blocks; 2: wrong usage.
+    Compact(HistoryCompactArgs),
+    /// Tell how large the history is and how fast it grows
+    Stats(HistoryArgs),
+    /// List its files
+    Ls(HistoryArgs),
+    /// Read every file and compare checksums and rows with what was committed
+    ///
+    /// Exit code 0: all is right; 1: something is damaged or missing; 2: wrong usage.
+    Verify(HistoryArgs),
+}
+
+#[derive(Debug, Args)]
+struct HistoryArgs {
+    /// Data directory; it must not be in use
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data: PathBuf,
+    /// Config file, for the settings of the store
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct HistoryCompactArgs {
+    #[command(flatten)]
+    common: HistoryArgs,
+    /// Time that counts as now: seconds since 1970, or such as 2026-11-20T00:00:00Z [default: the clock's]
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
 }
 
 /// Flags of `serve`; each wins over the config file.
@@ -165,6 +208,7 @@ pub fn main() -> ExitCode {
             config.data = args.data;
             finish(compact::compact(&config))
         }
+        Command::History(command) => history::run(command),
         Command::CheckConfig { file } => {
             let checked = Config::load(&file).and_then(|config| config.validate());
             finish(
@@ -183,15 +227,21 @@ pub fn main() -> ExitCode {
 /// Opens the store; the error says what to do about a directory that is in use.
 fn open_store(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Result<Store> {
     let dir = &config.data;
-    Store::open(dir, config.store_options(), progress).map_err(|error| {
-        let in_use = matches!(&error, nines_storage::Error::Io { op: "lock", .. });
-        let context = if in_use {
-            format!("the data directory {} is used by another nines: stop that one, or name another directory with --data", dir.display())
-        } else {
-            format!("cannot open the data directory {}", dir.display())
-        };
-        anyhow::Error::new(error).context(context)
-    })
+    Store::open(dir, config.store_options(), progress).map_err(|error| in_use(error, dir))
+}
+
+/// Why a data directory cannot be opened; says what to do about one that is in use.
+fn in_use(error: nines_storage::Error, dir: &Path) -> anyhow::Error {
+    let in_use = matches!(&error, nines_storage::Error::Io { op: "lock", .. });
+    let context = if in_use {
+        format!(
+            "the data directory {} is used by another nines: stop that one, or name another directory with --data",
+            dir.display()
+        )
+    } else {
+        format!("cannot open the data directory {}", dir.display())
+    };
+    anyhow::Error::new(error).context(context)
 }
 
 fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {

@@ -1,4 +1,5 @@
-//! The loops that keep the store in order: flush and retention in one thread, merging in another.
+//! The loops that keep the store in order: flush and retention in one thread, merging in another, rolling up in
+//! a third.
 
 mod memory;
 
@@ -18,6 +19,8 @@ pub use memory::MemoryWatch;
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two rounds of merging.
 const MERGE_INTERVAL: Duration = Duration::from_secs(10);
+/// Pause between two rounds of rolling up: days are due once, or when samples came late.
+const ROLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running scheduler; it stops when this is dropped.
 pub struct Scheduler {
@@ -35,8 +38,12 @@ impl Scheduler {
         scheduler.repeat("nines-maintain", MAINTAIN_INTERVAL, move |failing| {
             maintain(&own_app, &own_store, failing)
         })?;
+        let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
+        scheduler.repeat("nines-merge", MERGE_INTERVAL, move |failing| {
+            merge(&own_app, &own_store, failing)
+        })?;
         scheduler
-            .repeat("nines-merge", MERGE_INTERVAL, move |failing| merge(&app, &store, failing))?;
+            .repeat("nines-rollup", ROLL_INTERVAL, move |failing| roll(&app, &store, failing))?;
         Ok(scheduler)
     }
 
@@ -123,6 +130,23 @@ fn merge(app: &App, store: &Store, was_failing: bool) -> bool {
     judge(app, "merging", result, was_failing)
 }
 
+/// A round of rolling up; says whether it failed.
+fn roll(app: &App, store: &Store, was_failing: bool) -> bool {
+    let (before, begun) = (totals(store), Instant::now());
+    let result = store.roll(now_ms());
+    let after = totals(store);
+    let days = after.days_rolled_up.saturating_sub(before.days_rolled_up);
+    if days > 0 {
+        tracing::info!(
+            days,
+            history_bytes = after.history_bytes,
+            seconds = format_args!("{:.3}", begun.elapsed().as_secs_f64()),
+            "days rolled up"
+        );
+    }
+    judge(app, "rolling up", result, was_failing)
+}
+
 /// Whether a round failed. A failure that lasts is logged once; a merge that is broken off is none.
 fn judge(app: &App, what: &str, result: Result<(), Error>, was_failing: bool) -> bool {
     match result {
@@ -149,6 +173,8 @@ fn totals(store: &Store) -> DbStats {
         let stats = db.stats();
         sum.flushes += stats.flushes;
         sum.compactions += stats.compactions;
+        sum.days_rolled_up += stats.days_rolled_up;
+        sum.history_bytes += stats.history_bytes;
         sum.blocks += stats.blocks;
         sum.block_bytes += stats.block_bytes;
         sum.wal.bytes += stats.wal.bytes;

@@ -69,6 +69,10 @@ const STORE: &[(&Family, Read)] = &[
     (&families::FLUSHES, Read::Count(|s| s.flushes)),
     (&families::COMPACTIONS, Read::Count(|s| s.compactions)),
     (&families::COMPACTION_SECONDS, Read::Seconds(|s| s.compaction_seconds)),
+    (&families::ROLLUP_DAYS, Read::Count(|s| s.days_rolled_up)),
+    (&families::ROLLUP_SECONDS, Read::Seconds(|s| s.rollup_seconds)),
+    (&families::HISTORY_BYTES, Read::Count(|s| s.history_bytes)),
+    (&families::HISTORY_ROWS, Read::Count(|s| s.history_rows)),
     (&families::DUPLICATES, Read::Count(|s| s.duplicate_samples_dropped)),
     (&families::EXEMPLARS, Read::Count(|s| s.exemplars)),
 ];

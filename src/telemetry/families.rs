@@ -124,6 +124,14 @@ families! {
         "Compactions.";
     COMPACTION_SECONDS = Counter "nines_compaction_duration_seconds_total"
         "Time spent on compactions.";
+    ROLLUP_DAYS = Counter "nines_rollup_days_total"
+        "Days rolled up into the history.";
+    ROLLUP_SECONDS = Counter "nines_rollup_duration_seconds_total"
+        "Time spent on rolling up.";
+    HISTORY_BYTES = Gauge "nines_history_bytes"
+        "Bytes of the history's files.";
+    HISTORY_ROWS = Gauge "nines_history_rows"
+        "Rows in the history's files.";
     DUPLICATES = Counter "nines_compaction_duplicate_samples_dropped_total"
         "Samples dropped because an earlier one has their timestamp.";
     EXEMPLARS = Gauge "nines_exemplar_count"

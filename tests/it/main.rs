@@ -10,6 +10,7 @@
 
 mod cardinality;
 mod edge;
+mod history;
 mod memory;
 mod peers;
 mod promql_limits;

@@ -1,0 +1,238 @@
+//! `nines history`: rolls up and inspects the Parquet history of a data directory that no server uses.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nines_storage::history::{Day, DayState, History, State, Tier, TierSize};
+use nines_storage::{Histories, ReplayProgress, RolledDay};
+
+use super::{HistoryArgs, HistoryCommand, HistoryCompactArgs, USAGE};
+use super::{fail, finish, in_use, load, open_store, print_line};
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::http::time::parse_time;
+use crate::telemetry::init_logging;
+
+/// Days whose mean size is the rate of growth.
+const RATE_DAYS: usize = 7;
+/// Days of a year.
+const YEAR_DAYS: f64 = 365.25;
+
+/// Runs one of the commands.
+pub(super) fn run(command: HistoryCommand) -> ExitCode {
+    let (args, now) = match &command {
+        HistoryCommand::Compact(HistoryCompactArgs { common, now }) => (common, now.as_deref()),
+        HistoryCommand::Stats(args) | HistoryCommand::Ls(args) | HistoryCommand::Verify(args) => {
+            (args, None)
+        }
+    };
+    let now_ms = match now.map(parse_time).transpose() {
+        Ok(now) => now.unwrap_or_else(now_ms),
+        Err(error) => return fail(USAGE, &anyhow::anyhow!("--now: {error}")),
+    };
+    let config = match settings(args) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, &error),
+    };
+    finish(match command {
+        HistoryCommand::Compact(_) => compact(&config, now_ms),
+        HistoryCommand::Stats(_) => each(&config, &mut stats),
+        HistoryCommand::Ls(_) => each(&config, &mut list),
+        HistoryCommand::Verify(_) => verify(&config),
+    })
+}
+
+fn settings(args: &HistoryArgs) -> anyhow::Result<Config> {
+    let mut config = load(args.config.as_ref())?;
+    config.data.clone_from(&args.data);
+    Ok(config)
+}
+
+fn check_dir(dir: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        dir.join("tenants").is_dir(),
+        "{} is not a data directory of nines: name one with --data",
+        dir.display()
+    );
+    Ok(())
+}
+
+fn compact(config: &Config, now_ms: i64) -> anyhow::Result<()> {
+    check_dir(&config.data)?;
+    init_logging(&config.log);
+    let store = open_store(config, &|_: ReplayProgress| {})?;
+    let mut left_out = 0;
+    for (tenant, db) in store.tenants() {
+        let mut total = Total::default();
+        let mut begun = |day, left| {
+            print_line(&format!("{tenant}: rolling up {day}, {left} days left"));
+        };
+        db.roll_all_telling(now_ms, &mut begun, &mut |rolled| total.add(rolled))
+            .with_context(|| format!("cannot roll up tenant {tenant}"))?;
+        print_line(&format!("{tenant}: {}", total.told()));
+        for day in db.days_not_rolled_up() {
+            left_out += 1;
+            print_line(&format!("{tenant}: {day} is left out, a block is damaged"));
+        }
+    }
+    store.close().context("cannot close the store")?;
+    anyhow::ensure!(left_out == 0, "{left_out} days were left out, see above");
+    Ok(())
+}
+
+/// What was rolled up.
+#[derive(Default)]
+struct Total {
+    days: u64,
+    samples: u64,
+    size: [TierSize; Tier::ALL.len()],
+    took: Duration,
+}
+
+impl Total {
+    fn add(&mut self, rolled: &RolledDay) {
+        self.days += 1;
+        self.samples += rolled.samples;
+        self.took += rolled.took;
+        for (tier, size) in Tier::ALL.iter().zip(&mut self.size) {
+            for file in rolled.files.iter().filter(|file| file.tier == *tier) {
+                size.files += 1;
+                size.rows += file.rows;
+                size.bytes += file.bytes;
+            }
+        }
+    }
+
+    fn told(&self) -> String {
+        let tiers = Tier::ALL.iter().zip(&self.size).map(|(tier, size)| {
+            format!("{tier}: {} rows in {} files of {} bytes", size.rows, size.files, size.bytes)
+        });
+        format!(
+            "{} days rolled up in {:.1} s from {} samples read; {}",
+            self.days,
+            self.took.as_secs_f64(),
+            self.samples,
+            tiers.collect::<Vec<_>>().join("; ")
+        )
+    }
+}
+
+/// Shows the histories of all tenants, one after the other.
+fn each(
+    config: &Config,
+    show: &mut dyn FnMut(&str, &History) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    check_dir(&config.data)?;
+    init_logging(&config.log);
+    let histories = Histories::open(&config.data).map_err(|error| in_use(error, &config.data))?;
+    let mut answer = Ok(());
+    for (tenant, history) in histories.iter() {
+        let shown = match history {
+            Ok(history) => show(tenant, history),
+            Err(error) => Err(anyhow::anyhow!("{error}")),
+        };
+        if let Err(error) = shown {
+            print_line(&format!("{tenant}: {error:#}"));
+            answer = Err(anyhow::anyhow!("not everything is right, see above"));
+        }
+    }
+    answer
+}
+
+/// Bytes of a tier per day: of the newest days that have files, as many as make a rate.
+fn bytes_per_day(state: &State, tier: Tier) -> f64 {
+    let bytes = |built: &DayState| {
+        let files = built.files.iter().filter(|file| file.tier == tier);
+        files.map(|file| file.bytes).sum::<u64>()
+    };
+    let newest: Vec<u64> =
+        state.days.values().rev().map(bytes).filter(|n| *n > 0).take(RATE_DAYS).collect();
+    newest.iter().sum::<u64>() as f64 / newest.len().max(1) as f64
+}
+
+fn stats(tenant: &str, history: &History) -> anyhow::Result<()> {
+    let state = history.state();
+    let outdated = state.days.values().filter(|built| built.outdated).count();
+    let (first, last) = (state.days.keys().next(), state.days.keys().next_back());
+    let of = |day: Option<&i64>| day.map_or_else(|| "-".to_owned(), |day| Day(*day).to_string());
+    print_line(&format!(
+        "{tenant}: {} days, {} to {}, {outdated} to be built anew; commit {}",
+        state.days.len(),
+        of(first),
+        of(last),
+        state.number
+    ));
+    for tier in Tier::ALL {
+        let size = state.size(tier);
+        let per_row = size.bytes as f64 / size.rows.max(1) as f64;
+        let year = bytes_per_day(&state, tier) * YEAR_DAYS;
+        print_line(&format!(
+            "{tenant}: {tier}: {} rows in {} files, {} bytes, {per_row:.2} each; a year at today's rate: {:.1} MB",
+            size.rows,
+            size.files,
+            size.bytes,
+            year / 1e6
+        ));
+        if let Some(columns) = columns(history, &state, tier)? {
+            print_line(&format!("{tenant}: {tier}: bytes per row of the newest file: {columns}"));
+        }
+    }
+    Ok(())
+}
+
+/// What the columns of the newest file take per row, the largest first.
+fn columns(history: &History, state: &State, tier: Tier) -> anyhow::Result<Option<String>> {
+    for (day, built) in state.days.iter().rev() {
+        let Some(file) = built.files.iter().find(|file| file.tier == tier) else { continue };
+        let mut columns = history.read(Day(*day), built, file)?.column_bytes();
+        columns.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let per_row = |bytes: u64| bytes as f64 / file.rows.max(1) as f64;
+        let told: Vec<String> = columns
+            .iter()
+            .filter(|(_, bytes)| per_row(*bytes) >= 0.05)
+            .map(|(name, bytes)| format!("{name} {:.2}", per_row(*bytes)))
+            .collect();
+        return Ok(Some(told.join(", ")));
+    }
+    Ok(None)
+}
+
+fn list(tenant: &str, history: &History) -> anyhow::Result<()> {
+    let state = history.state();
+    for (day, built) in &state.days {
+        let day = Day(*day);
+        let outdated = if built.outdated { ", outdated" } else { "" };
+        for file in &built.files {
+            print_line(&format!(
+                "{tenant}/history/{}: revision {}, {} rows, {} series, {} bytes{outdated}",
+                file.path(day).display(),
+                built.revision,
+                file.rows,
+                file.series,
+                file.bytes
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn verify(config: &Config) -> anyhow::Result<()> {
+    each(config, &mut |tenant, history| {
+        let (mut files, mut rows, mut wrong) = (0u64, 0u64, 0u64);
+        history.verify(&mut |verified| match verified.rows {
+            Ok(n) => {
+                files += 1;
+                rows += n;
+            }
+            Err(error) => {
+                wrong += 1;
+                print_line(&format!("{tenant}: {}: {error}", verified.path.display()));
+            }
+        });
+        print_line(&format!("{tenant}: {files} files with {rows} rows are as they were written"));
+        anyhow::ensure!(wrong == 0, "{wrong} files are damaged or missing");
+        Ok(())
+    })
+}

@@ -1,0 +1,73 @@
+//! `nines history` from outside.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::server::{Server, WRITE_HEADERS, Written, request, write_request};
+
+const DAY_S: i64 = 86_400;
+/// 2023-11-14T00:00:00Z.
+const START_S: i64 = 1_699_920_000;
+
+/// Exit code and what was printed.
+fn history(data: &Path, args: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nines"))
+        .arg("history")
+        .args(args)
+        .args(["--data", data.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn days_are_rolled_up_listed_and_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data, &[]);
+    for hour in 0..48 {
+        let labels = [("__name__", "requests_total"), ("instance", "a:1"), ("job", "a")];
+        let samples = [((START_S + hour * 3600) * 1000 + 1, hour as f64)];
+        let series: [Written<'_>; 1] = [(&labels, &samples)];
+        let body = write_request(&series);
+        let reply = request(server.port, "POST", "/api/v1/write", WRITE_HEADERS, &body).unwrap();
+        assert_eq!(reply.status, 204, "{}", reply.text());
+    }
+    let (code, said) = history(&data, &["stats"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("used by another nines"), "{said}");
+    drop(server);
+
+    let (code, said) = history(&data, &["compact", "--now", "never"]);
+    assert_eq!(code, 2, "{said}");
+    let now = (START_S + DAY_S + 3600).to_string();
+    let (code, said) = history(&data, &["compact", "--now", &now]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("anonymous: rolling up 2023-11-14, 1 days left"), "{said}");
+    assert!(said.contains("rollup_1h: 24 rows in 1 files"), "{said}");
+    assert!(said.contains("rollup_1d: 1 rows in 1 files"), "{said}");
+    let (_, said) = history(&data, &["compact", "--now", "2023-11-16T01:00:00Z"]);
+    assert!(said.contains("rolling up 2023-11-15") && !said.contains("2023-11-14"), "{said}");
+    let (code, said) = history(&data, &["stats"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("anonymous: 2 days, 2023-11-14 to 2023-11-15, 0 to be built"), "{said}");
+    assert!(said.contains("rollup_1h: 48 rows in 2 files"), "{said}");
+    let (_, said) = history(&data, &["ls"]);
+    let file = "history/rollup_1h/month=2023-11/part-2023-11-14.parquet";
+    assert!(said.contains(&format!("anonymous/{file}: revision 1, 24 rows, 1 series")), "{said}");
+    let (code, said) = history(&data, &["verify"]);
+    assert_eq!((code, said.contains("4 files with 50 rows are as they were")), (0, true), "{said}");
+
+    let path = data.join("tenants/anonymous").join(file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert_eq!(&bytes[..4], b"PAR1");
+    bytes[100] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let (code, said) = history(&data, &["verify"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("part-2023-11-14.parquet") && said.contains("checksum"), "{said}");
+    let (code, said) = history(&dir.path().join("nowhere"), &["ls"]);
+    assert_eq!((code, said.contains("is not a data directory")), (1, true), "{said}");
+}
