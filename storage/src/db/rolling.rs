@@ -14,13 +14,16 @@ use parking_lot::Mutex;
 use super::Db;
 use super::merging::Pace;
 use crate::block::Block;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Building, Day, FileEntry, History};
 use crate::model::DAY_MS;
-use crate::rollup::{self, Metrics};
+use crate::rollup::{self, Metrics, ROWS_PER_SERIES};
 
 /// Space that a day's files leave to the log and the next flush, beside what they take themselves.
 const KEPT_SEGMENTS: u64 = 2;
+
+/// Bytes that a row takes in its file at most, all in all, for the question whether there is space for a day.
+const ROW_BYTES: u64 = 32;
 
 /// Time between two builds of one day in the background. Samples that come late with every flush would else have
 /// their day built anew every half hour; until it is built, whoever reads knows that it is outdated.
@@ -100,11 +103,12 @@ impl Db {
     ) -> Result<()> {
         let history = self.history()?;
         history.tidy(now_ms)?;
-        let mut outrun = false;
+        let mut answer = Ok(());
+        let mut again = true;
         loop {
             let days = self.days_due(history, now_ms, pause_ms);
-            if days.is_empty() || outrun {
-                return Ok(());
+            if days.is_empty() || !again {
+                return answer;
             }
             if !self.snapshot().quarantined.is_empty() {
                 return Err(Error::Unavailable {
@@ -114,13 +118,22 @@ impl Db {
             for (i, day) in days.iter().enumerate() {
                 begun(*day, days.len() - i);
                 match self.roll_day(history, *day, now_ms, step) {
-                    Ok(Some(rolled)) => done(&rolled),
-                    Ok(None) => outrun = true,
+                    Ok((Building::Late, _)) => {}
+                    Ok((building, rolled)) => {
+                        again &= building == Building::Done;
+                        done(&rolled);
+                    }
                     Err(Error::Corrupt(cause)) => {
                         tracing::error!(%cause, %day, "a block is damaged: its day is not rolled up");
                         self.rolling.damaged.lock().insert(*day);
                     }
-                    Err(error) => return Err(error),
+                    Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+                    Err(error) => {
+                        // The fault of one day does not keep the others, and retention behind them, waiting.
+                        tracing::error!(%error, %day, "a day could not be rolled up");
+                        again = false;
+                        answer = answer.and(Err(error));
+                    }
                 }
             }
         }
@@ -138,14 +151,14 @@ impl Db {
         days
     }
 
-    /// Builds one day and makes it the history. `None` when samples were changed meanwhile.
+    /// Builds one day and makes it the history.
     fn roll_day(
         &self,
         history: &History,
         day: Day,
         now_ms: i64,
         step: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Option<RolledDay>> {
+    ) -> Result<(Building, RolledDay)> {
         let begun = Instant::now();
         let (mut build, blocks) = {
             let _maintenance = self.maintenance.lock();
@@ -154,31 +167,37 @@ impl Db {
             let overlap = |block: &&Arc<Block>| block.range().overlaps(&day.input());
             (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
         };
-        self.check_space_for(&blocks)?;
         let metrics = Metrics::of(&blocks)?;
+        self.check_space_for(metrics.n_series())?;
         build.expect_series(metrics.n_series());
-        let work = rollup::roll_up(&blocks, &metrics, day, &mut build, step)?;
+        let mut before = history.lasts_of(day.previous())?;
+        let work = rollup::roll_up(&blocks, &metrics, day, before.as_mut(), &mut build, step)?;
         let finished = build.finish()?;
         let (files, series) = (finished.files.clone(), finished.series);
         let building = {
             let _maintenance = self.maintenance.lock();
             finished.commit(history, now_ms)?
         };
-        if building == Building::Outrun {
-            tracing::info!(%day, "samples of a day were changed while it was rolled up: it is built anew");
-            return Ok(None);
+        match building {
+            Building::Done => {}
+            Building::Outrun => {
+                tracing::info!(%day, "samples of a day were changed while it was rolled up: it will be built anew");
+            }
+            Building::Late => {
+                tracing::warn!(%day, "samples of a day went by their age while it was rolled up: its rows stay what they were");
+            }
         }
         self.rolling.built_ms.lock().insert(day, now_ms);
         let took = begun.elapsed();
         self.rolling.days.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.rolling.micros.fetch_add(micros, Ordering::Relaxed);
-        Ok(Some(RolledDay { day, files, series, samples: work.samples, took }))
+        Ok((building, RolledDay { day, files, series, samples: work.samples, took }))
     }
 
     /// Fails where the files of a day might take the space of the log: they can wait, it cannot.
-    fn check_space_for(&self, blocks: &[Arc<Block>]) -> Result<()> {
-        let needed: u64 = blocks.iter().map(|block| block.bytes()).sum();
+    fn check_space_for(&self, n_series: u64) -> Result<()> {
+        let needed = n_series.saturating_mul(ROWS_PER_SERIES * ROW_BYTES);
         let kept = KEPT_SEGMENTS * self.options.wal_segment_bytes;
         if self.disk.free_bytes(&self.blocks_dir)? >= needed.saturating_add(kept) {
             return Ok(());
@@ -186,14 +205,19 @@ impl Db {
         Err(Error::Unavailable { why: "too little disk space to roll up a day" })
     }
 
-    /// Whether all rows of a block's samples are in the history, so that its age may remove it.
-    pub(super) fn is_rolled_up(&self, block: &Block) -> bool {
+    /// Whether all rows that a block's samples are needed for are in the history, so that its age may remove it:
+    /// those of its days, and of the day behind them, whose increase begins with their last samples. Of
+    /// `blocks`, which are all.
+    pub(super) fn is_rolled_up(&self, block: &Block, blocks: &[Arc<Block>]) -> bool {
         let Some(history) = &self.history else { return false };
         let state = history.state();
-        let done = |day: i64| {
-            let day = Day(day);
+        let done = |day: Day| {
             !state.has_raw(day) || state.days.get(&day.0).is_some_and(|built| !built.outdated)
         };
-        Day::within(block.range()).all(done)
+        let days = Day::within(block.range());
+        let next = Day(*days.end()).next();
+        let follows = blocks.iter().any(|block| block.range().overlaps(&next.range()))
+            || self.head.bounds().is_some_and(|bounds| bounds.overlaps(&next.range()));
+        days.map(Day).all(done) && (!follows || done(next))
     }
 }

@@ -251,16 +251,28 @@ impl Db {
         let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         let mut gone = compact::expired(&metas, now_ms, newest, retention_ms);
         let of = |id: &BlockId| set.blocks.iter().find(|block| block.meta().id == *id);
-        // On a full disk rows can not be written, and nothing but this makes room.
-        let wait = self.disk.free_bytes(&self.blocks_dir)? >= 2 * self.options.wal_segment_bytes;
-        gone.retain(|id| of(id).is_some_and(|block| !wait || self.is_rolled_up(block)));
+        gone.sort_by_key(|id| of(id).map(|block| block.range().max));
+        let rolled_up = |block: &Block| self.is_rolled_up(block, &set.blocks);
+        if self.disk.free_bytes(&self.blocks_dir)? >= 2 * self.options.wal_segment_bytes {
+            // In the order of time: of a day before the last one that went no rows are built any more.
+            let waiting = set.blocks.iter().filter(|block| !rolled_up(block));
+            let first = waiting.map(|block| Day::of(block.range().min)).min();
+            gone.retain(|id| {
+                of(id).is_some_and(|block| {
+                    rolled_up(block) && first.is_none_or(|first| Day::of(block.range().max) < first)
+                })
+            });
+        } else {
+            // On a full disk rows can not be written, and nothing but this makes room: as little as helps.
+            gone.truncate(1);
+        }
         let Some(last) = gone.iter().filter_map(of).map(|block| block.range().max).max() else {
             return Ok(());
         };
         self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
         for id in &gone {
             tracing::info!(block = %id, "block is older than the retention: removed");
-            if of(id).is_some_and(|block| !self.is_rolled_up(block)) {
+            if of(id).is_some_and(|block| !rolled_up(block)) {
                 tracing::error!(block = %id, "the disk is full: a block went by its age before it could be rolled up");
             }
         }

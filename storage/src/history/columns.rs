@@ -10,7 +10,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::SerializedRowGroupWriter;
 
 use super::row::{Row, series_id};
-use super::schema::{PROMOTED_LABELS, RESETS_TOLD_MAX};
+use super::schema::PROMOTED_LABELS;
 use crate::model::{Labels, METRIC_NAME};
 
 /// Texts given to a column at once.
@@ -151,8 +151,7 @@ impl RowColumns {
         self.sum_c.push(any.then_some(s.sum_c));
         self.inc.push(row.inc);
         self.resets.push(number(s.resets()));
-        // Begins with the first value, not with 0: -0 stays what it is.
-        self.reset_sum.push(s.pre_resets.iter().reduce(|sum, value| sum + value));
+        self.reset_sum.push(row.reset_sum);
         self.push_resets(row);
         self.changes.push(number(s.changes));
         self.stale_ts.push(s.stale_ts.map(micros));
@@ -164,10 +163,10 @@ impl RowColumns {
         self.histograms.push(number(row.n_histograms));
     }
 
-    /// A single value before a reset is its own sum; many are not told.
+    /// A single value before a reset is its own sum.
     fn push_resets(&mut self, row: &Row) {
         let before = &row.summary.pre_resets;
-        if before.len() < 2 || before.len() > RESETS_TOLD_MAX || !before.are_told() {
+        if before.len() < 2 || !before.are_told() {
             self.reset_prev_defined.push(LIST_ABSENT);
             self.reset_prev_repeated.push(0);
             return;

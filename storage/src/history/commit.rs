@@ -52,7 +52,7 @@ impl FileEntry {
 }
 
 pub(super) fn staged_name(tier: Tier, partition: &str, day: Day, revision: u32) -> String {
-    format!("{tier}.{partition}.{day}.r{revision}.parquet")
+    format!("{tier}.{partition}.{day}.r{revision}.new")
 }
 
 /// What a commit does.
@@ -110,6 +110,8 @@ pub struct DayState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
+    /// Version of the layout.
+    pub version: u32,
     /// The last commit that is in it.
     pub number: u64,
     /// The days that were built.
@@ -129,15 +131,17 @@ impl State {
                     self.days.insert(day.0, state);
                 }
                 Change::Outdated { first, last } => {
-                    if first <= last {
-                        let days = self.days.range_mut(first.0..=last.0);
+                    // What can not be built anew is not outdated either.
+                    let gone = self.raw_gone.map_or(*first, |gone| gone.next().max(*first));
+                    if gone <= *last {
+                        let days = self.days.range_mut(gone.0..=last.0);
                         days.for_each(|(_, state)| state.outdated = true);
                     }
                 }
                 Change::RawGone { last } => self.raw_gone = self.raw_gone.max(Some(*last)),
             }
         }
-        self.number = commit.number;
+        (self.version, self.number) = (commit.version, commit.number);
     }
 
     /// Whether the samples of the day are all there as far as the age of samples goes.
@@ -191,6 +195,9 @@ pub(super) fn decode_commit(bytes: &[u8], path: &Path, number: u64) -> Result<Co
 
 pub(super) fn decode_state(bytes: &[u8], path: &Path, number: u64) -> Result<State> {
     let state: State = decode(bytes, path)?;
+    if state.version != HISTORY_VERSION {
+        return Err(Corruption::new(path, 0, "version of the history is not known").into());
+    }
     if state.number != number {
         return Err(Corruption::new(path, 0, "number of a checkpoint of the history").into());
     }
@@ -252,7 +259,7 @@ mod tests {
         assert_eq!(path, Path::new("rollup_1h/month=2025-12/part-2025-11-30.parquet"));
         assert_eq!(
             entry(Tier::Day).staged_name(Day(20_422), 2),
-            "rollup_1d.year=2025.2025-11-30.r2.parquet"
+            "rollup_1d.year=2025.2025-11-30.r2.new"
         );
     }
 }

@@ -68,6 +68,17 @@ impl Files {
         Ok(())
     }
 
+    /// Removes the staged files of a revision that no commit names.
+    pub(super) fn remove_staged(&self, day: Day, revision: u32) -> Result<()> {
+        let ending = format!(".{day}.r{revision}.new");
+        for entry in self.disk.list_dir(&self.staging())? {
+            if entry.name.ends_with(&ending) {
+                self.disk.remove_file(&self.staging().join(&entry.name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves the files of a day to their places, and what had them, or has no successor, to the trash. May be
     /// repeated.
     pub(super) fn place(&self, day: Day, built: &DayState, now_ms: i64) -> Result<()> {
@@ -117,7 +128,7 @@ impl Files {
         }
         let inside = path.strip_prefix(&self.dir).unwrap_or(path);
         let name = inside.to_string_lossy().replace('/', ".");
-        let kept = self.trash().join(format!("{:020}.{name}", now_ms.max(0)));
+        let kept = self.trash().join(format!("{:020}.{name}.old", now_ms.max(0)));
         if self.disk.exists(&kept)? {
             return Ok(());
         }

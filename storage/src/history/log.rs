@@ -34,6 +34,8 @@ impl Log {
     /// Opens the log in `dir`, which is made when missing, and reads it.
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(Self, State)> {
         create_dir_durable(&**disk, dir)?;
+        // A commit that a crash kept from being synced is taken for one below: so it has to stay.
+        disk.sync_dir(dir)?;
         let (mut commits, mut checkpoints) = (Vec::new(), Vec::new());
         for entry in disk.list_dir(dir)? {
             if entry.name.ends_with(UNFINISHED) {
@@ -94,7 +96,11 @@ impl Log {
         file.write_at(0, bytes)?;
         file.sync_all()?;
         self.disk.link(&unfinished, path)?;
-        self.disk.remove_file(&unfinished)
+        // It is there under its name: an error here would have it written again under the same.
+        if let Err(error) = self.disk.remove_file(&unfinished) {
+            tracing::warn!(%error, "a second name of a commit stays until the next one");
+        }
+        Ok(())
     }
 
     /// Writes the state as a checkpoint when it is time, and removes what is older.

@@ -22,6 +22,7 @@
 mod columns;
 mod commit;
 mod files;
+mod lasts;
 mod log;
 mod period;
 mod reader;
@@ -33,10 +34,11 @@ mod writer;
 
 pub use commit::{Change, Commit, DayState, FileEntry, State};
 pub use files::TRASH_MS;
+pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
 pub use period::{Day, HOUR_MS, Tier};
 pub use reader::RowFile;
-pub use row::{Row, SeriesRows, series_id};
+pub use row::{Row, SeriesRows, series_id, series_order};
 pub use schema::{
     HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RESETS_TOLD_MAX, ROW_GROUP_ROWS, ZSTD_LEVEL,
 };
@@ -87,12 +89,17 @@ impl History {
         create_dir_durable(&**disk, &dir.join("_nines"))?;
         let (log, mut state) = Log::open(disk, &dir.join("_nines").join("commits"))?;
         let files = Files::open(disk, dir)?;
-        files.remove_unnamed(&state)?;
+        if let Err(error) = files.remove_unnamed(&state) {
+            tracing::warn!(%error, "unfinished files of the history stay until the next start");
+        }
         let mut lost = Vec::new();
         for (day, built) in &state.days {
             let day = Day(*day);
             // A time of 0: whatever a crash kept from its place goes to the trash as the oldest of all.
-            files.place(day, built, 0)?;
+            if let Err(error) = files.place(day, built, 0) {
+                // It is read from where it waits.
+                tracing::warn!(%error, %day, "files of the history are not in their places yet");
+            }
             for file in &built.files {
                 if !files.is_there(day, built, file)? {
                     lost.push(day);
@@ -206,6 +213,10 @@ impl History {
     pub fn build(&self, day: Day) -> Build<'_> {
         *self.building.lock() = Some((day.input(), false));
         let revision = self.state().days.get(&day.0).map_or(0, |built| built.revision) + 1;
+        // Those of a build that failed.
+        if let Err(error) = self.files.remove_staged(day, revision) {
+            tracing::warn!(%error, %day, "unfinished files of the history stay until the next build");
+        }
         Build { history: self, day, revision, n_series: 1, writers: BTreeMap::new(), series: 0 }
     }
 
@@ -224,6 +235,18 @@ impl History {
     /// Opens a file of the state: its checksum is verified.
     pub fn read(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<RowFile> {
         self.files.read(day, built, file)
+    }
+
+    /// The last floats of a day whose raw samples are gone, all of them or some. `None` while they are there.
+    pub fn lasts_of(&self, day: Day) -> Result<Option<Lasts>> {
+        let state = self.state();
+        if state.has_raw(day) {
+            return Ok(None);
+        }
+        let Some(built) = state.days.get(&day.0) else { return Ok(Some(Lasts::new(None))) };
+        let file = built.files.iter().find(|file| file.tier == Tier::Day);
+        let file = file.map(|file| self.read(day, built, file)).transpose()?;
+        Ok(Some(Lasts::new(file)))
     }
 
     /// Reads every file to its last row and shows what it found.
@@ -260,8 +283,10 @@ impl History {
 pub enum Building {
     /// Its rows are in the history.
     Done,
-    /// Samples of its day were changed meanwhile: nothing was done.
+    /// Its rows are in the history, and outdated: samples of its day were changed meanwhile.
     Outrun,
+    /// Raw samples of its day went meanwhile because of their age: the rows that it had stay.
+    Late,
 }
 
 /// The files of a day in the making.
@@ -336,15 +361,22 @@ impl Finished {
     /// Puts the files in the place of those that the day had. The caller keeps samples from being changed
     /// meanwhile.
     pub fn commit(self, history: &History, now_ms: i64) -> Result<Building> {
-        if !matches!(history.building.lock().take(), Some((_, false))) {
-            return Ok(Building::Outrun);
-        }
+        let outdated = !matches!(history.building.lock().take(), Some((_, false)));
         let Self { day, revision, files, .. } = self;
-        let built = DayState { revision, outdated: false, files: files.clone() };
-        history.commit(vec![Change::Built { day, revision, files }])?;
+        if !history.state().has_raw(day) {
+            history.files.remove_staged(day, revision)?;
+            return Ok(Building::Late);
+        }
+        let built = DayState { revision, outdated, files: files.clone() };
+        let mut changes = vec![Change::Built { day, revision, files }];
+        if outdated {
+            // One commit: nobody takes the rows for those of the samples that are there now.
+            changes.push(Change::Outdated { first: day, last: day });
+        }
+        history.commit(changes)?;
         // It is the history from here on; a file that stays where it is waits for the next round.
         history.files.place(day, &built, now_ms)?;
-        Ok(Building::Done)
+        Ok(if outdated { Building::Outrun } else { Building::Done })
     }
 }
 

@@ -89,6 +89,12 @@ impl Day {
         Self(self.0.saturating_add(1))
     }
 
+    /// The one before.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// Its beginning, itself outside.
     #[must_use]
     pub const fn start_ms(self) -> i64 {

@@ -260,6 +260,7 @@ fn decode(group: &dyn RowGroupReader) -> ParquetResult<Vec<SeriesRows>> {
                 stale_ts: stale_ts.next()?.map(millis),
             },
             inc: inc.next()?,
+            reset_sum: total,
             whole: whole.next().ok_or_else(|| short("flags"))?,
             n_histograms: number(histograms.next())?,
         };

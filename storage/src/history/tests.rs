@@ -35,7 +35,9 @@ fn row(tier: Tier, window: i64) -> impl Strategy<Value = Row> {
             let ts: Vec<i64> = samples.keys().map(|offset| start_ms + offset).collect();
             let values: Vec<f64> = samples.values().copied().collect();
             let summary = WindowSummary::of(&ts, &values);
-            Row { end_ms, summary, inc, whole, n_histograms }
+            let mut row = Row { end_ms, summary, inc, reset_sum: None, whole, n_histograms };
+            row.close();
+            row
         },
     )
 }
@@ -134,8 +136,9 @@ proptest! {
             if rows.last().is_none_or(|row| row.end_ms != end_ms) {
                 rows.push(Row::empty(end_ms));
             }
-            rows.last_mut().unwrap().summary.push(*ts, *value);
+            rows.last_mut().unwrap().push(*ts, *value);
         }
+        rows.iter_mut().for_each(Row::close);
         let labels = Labels::from_pairs([("__name__", "m")]);
         let disk = SimDisk::new();
         let history = open(&disk);
@@ -153,13 +156,15 @@ fn a_row_of_many_resets_tells_their_number_alone() {
     for (n, told) in [(RESETS_TOLD_MAX, true), (RESETS_TOLD_MAX + 1, false)] {
         let ts: Vec<i64> = (0..=n as i64).map(|i| end_ms - 1000 + i).collect();
         let values: Vec<f64> = (0..=n).rev().map(|i| i as f64).collect();
-        let row = Row { summary: WindowSummary::of(&ts, &values), ..Row::empty(end_ms) };
+        let mut row = Row { summary: WindowSummary::of(&ts, &values), ..Row::empty(end_ms) };
+        row.close();
         let labels = Labels::from_pairs([("__name__", "gauge")]);
         let history = open(&SimDisk::new());
         build(&history, DAY, &[SeriesRows { labels, rows: vec![row.clone()] }], 0).unwrap();
         let read = read_tier(&history, Tier::Hour).remove(0).rows.remove(0);
         assert_eq!((read.summary.resets(), read.summary.pre_resets.are_told()), (n as u64, told));
-        assert_eq!(read.same(&row), told);
+        assert!(read.same(&row));
+        assert_eq!(read.reset_sum, Some((1..=n).map(|i| i as f64).sum()));
     }
 }
 
@@ -174,6 +179,12 @@ fn one_series(value: f64) -> Vec<SeriesRows> {
         labels: Labels::from_pairs([("__name__", "up"), ("job", "a")]),
         rows: (1..=24).map(row).collect(),
     }]
+}
+
+fn one_day(value: f64) -> SeriesRows {
+    let mut row = Row::empty(DAY.end_ms());
+    row.push(DAY.end_ms() - 1, value);
+    SeriesRows { rows: vec![row], ..one_series(value).remove(0) }
 }
 
 fn first_value(history: &History) -> Option<f64> {
@@ -219,7 +230,7 @@ fn a_revision_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn a_day_that_changes_while_it_is_built_is_not_committed() {
+fn a_day_that_changes_while_it_is_built_is_outdated_at_once() {
     let history = open(&SimDisk::new());
     let run = |change: Option<TimeRange>| {
         let mut build = history.build(DAY);
@@ -228,11 +239,49 @@ fn a_day_that_changes_while_it_is_built_is_not_committed() {
         build.finish().unwrap().commit(&history, 0).unwrap()
     };
     let at = |ts| Some(TimeRange::new(ts, ts));
+    let outdated = || history.state().days[&DAY.0].outdated;
     assert_eq!(run(at(DAY.end_ms())), Building::Outrun);
+    assert!(outdated());
     assert_eq!(run(at(DAY.start_ms())), Building::Outrun, "the day before counts");
-    assert_eq!(history.state().days.len(), 0);
+    assert!(outdated());
     assert_eq!(run(at(DAY.end_ms() + 1)), Building::Done);
     assert_eq!(run(None), Building::Done);
+    assert!(!outdated());
+}
+
+/// Rows are the only thing left of a day whose samples are gone.
+#[test]
+fn a_day_whose_samples_go_while_it_is_built_keeps_its_rows() {
+    let disk = SimDisk::new();
+    let history = open(&disk);
+    build(&history, DAY, &one_series(1.0), 0).unwrap();
+    history.samples_change(DAY.range()).unwrap();
+    let unfinished = history.build(DAY).finish().unwrap();
+    history.raw_is_gone(DAY);
+    assert_eq!(unfinished.commit(&history, 0).unwrap(), Building::Late);
+    assert_eq!(first_value(&history), Some(1.0));
+    drop(history);
+    assert_eq!(first_value(&open(&disk)), Some(1.0));
+}
+
+#[test]
+fn the_last_floats_of_a_day_without_samples_are_told() {
+    let history = open(&SimDisk::new());
+    let mut building = history.build(DAY);
+    building.add(Tier::Day, &one_day(7.0)).unwrap();
+    building.finish().unwrap().commit(&history, 0).unwrap();
+    assert!(history.lasts_of(DAY).unwrap().is_none(), "samples are there");
+    history.raw_is_gone(DAY.next());
+    let labels = |job| Labels::from_pairs([("__name__", "up"), ("job", job)]);
+    let mut wanted = [labels("a"), labels("b")];
+    wanted.sort_by(|a, b| series_order(a).cmp(&series_order(b)));
+    let mut lasts = history.lasts_of(DAY).unwrap().unwrap();
+    for labels in &wanted {
+        let last = lasts.find(labels).unwrap();
+        assert_eq!(last, (labels.get("job") == "a").then_some(7.0));
+    }
+    let mut nothing = history.lasts_of(DAY.next()).unwrap().unwrap();
+    assert_eq!(nothing.find(&labels("a")).unwrap(), None);
 }
 
 #[test]

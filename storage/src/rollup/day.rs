@@ -11,17 +11,19 @@ use std::sync::Arc;
 
 use super::build::{DayRows, rows_of};
 use crate::block::Block;
-use crate::error::{Error, Result};
-use crate::history::{Build, Day, Tier, series_id};
+use crate::error::{Corruption, Result};
+use crate::history::{Build, Day, Lasts, Tier, series_id, series_order};
 use crate::model::{METRIC_NAME, MatchOp, Matcher, SeriesData, TimeRange};
 use crate::query::{Budget, Selection, SeriesSet, Wanted};
 
 /// Rows held at once.
 const BATCH_ROWS: u64 = 524_288;
 /// Rows that a series may have on a day, in both tiers.
-const ROWS_PER_SERIES: u64 = 25;
+pub(crate) const ROWS_PER_SERIES: u64 = 25;
 /// Metrics of one batch at most: they become one regular expression.
 const BATCH_METRICS: usize = 512;
+/// Bytes of their names at most: the program of the expression has some dozens for each.
+const BATCH_NAME_BYTES: usize = 8192;
 
 /// What a day cost and gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,40 +59,58 @@ impl Metrics {
 
     /// Metrics that are read together, in order.
     fn batches(&self) -> Vec<Vec<&str>> {
-        let mut batches: Vec<(u64, Vec<&str>)> = Vec::new();
+        struct Batch<'a> {
+            rows: u64,
+            bytes: usize,
+            names: Vec<&'a str>,
+        }
+        let mut batches: Vec<Batch<'_>> = Vec::new();
         for (name, n) in &self.0 {
             let rows = n.saturating_mul(ROWS_PER_SERIES);
             match batches.last_mut() {
-                Some((sum, names)) if *sum + rows <= BATCH_ROWS && names.len() < BATCH_METRICS => {
-                    *sum += rows;
-                    names.push(name);
+                Some(batch)
+                    if batch.rows + rows <= BATCH_ROWS
+                        && batch.bytes + name.len() <= BATCH_NAME_BYTES
+                        && batch.names.len() < BATCH_METRICS =>
+                {
+                    batch.rows += rows;
+                    batch.bytes += name.len();
+                    batch.names.push(name);
                 }
-                _ => batches.push((rows, vec![name])),
+                _ => batches.push(Batch { rows, bytes: name.len(), names: vec![name] }),
             }
         }
-        batches.into_iter().map(|(_, names)| names).collect()
+        batches.into_iter().map(|batch| batch.names).collect()
     }
 }
 
 /// Adds the rows of all series of `blocks` (in the order of acceptance) on `day` to `build`. `step` is called
-/// before each series and ends the work by its error. Fails at damage: rows that lack samples would look like
-/// any other.
+/// before each series and ends the work by its error. Where raw samples of the day before are gone, `before` tells
+/// its last ones. Fails at damage: rows that lack samples would look like any other.
 pub(crate) fn roll_up(
     blocks: &[Arc<Block>],
     metrics: &Metrics,
     day: Day,
+    mut before: Option<&mut Lasts>,
     build: &mut Build<'_>,
     step: &mut dyn FnMut() -> Result<()>,
 ) -> Result<DayWork> {
     let mut work = DayWork::default();
+    // What is left of a day whose samples went is not all of it.
+    let range = if before.is_some() { day.range() } else { day.input() };
     for names in metrics.batches() {
         step()?;
-        let selection = select(blocks, &names, day.input())?;
+        let selection = select(blocks, &names, range)?;
         let ids: Vec<i64> = (0..selection.len()).map(|i| series_id(selection.labels(i))).collect();
         for part in parts(&ids) {
-            let mut rows = read_part(&selection, &ids, &part, day, &mut work, step)?;
-            rows.sort_by(|a, b| order(a).cmp(&order(b)));
-            for one in &rows {
+            let mut rows = read_part(&selection, &ids, &part, (day, range), &mut work, step)?;
+            rows.sort_by(|a, b| series_order(&a.day.labels).cmp(&series_order(&b.day.labels)));
+            for one in &mut rows {
+                if let Some(before) = &mut before
+                    && let Some(last) = before.find(&one.day.labels)?
+                {
+                    one.follow(last);
+                }
                 build.add(Tier::Hour, &one.hours)?;
                 build.add(Tier::Day, &one.day)?;
                 step()?;
@@ -101,11 +121,6 @@ pub(crate) fn roll_up(
         }
     }
     Ok(work)
-}
-
-fn order(rows: &DayRows) -> (&str, i64, &crate::model::Labels) {
-    let labels = &rows.day.labels;
-    (labels.metric_name(), series_id(labels), labels)
 }
 
 fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Selection> {
@@ -121,11 +136,12 @@ fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Sel
     let head = (Vec::new(), budget.reserve(0)?);
     let selection =
         Selection::new(head, blocks.to_vec(), &wanted, &budget, Vec::new(), Arc::default())?;
-    match selection.warnings().first() {
-        None => Ok(selection),
-        Some(_) => Err(Error::Unavailable {
-            why: "the index of a block is damaged: its day is not rolled up",
-        }),
+    match (selection.warnings().first(), blocks.first()) {
+        (Some(warning), Some(block)) => {
+            tracing::error!(%warning, "a day of these samples is not rolled up");
+            Err(Corruption::new(block.dir(), 0, "the index of a block of a day").into())
+        }
+        _ => Ok(selection),
     }
 }
 
@@ -154,7 +170,7 @@ fn read_part(
     selection: &Selection,
     ids: &[i64],
     part: &RangeInclusive<i64>,
-    day: Day,
+    (day, range): (Day, TimeRange),
     work: &mut DayWork,
     step: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<DayRows>> {
@@ -163,7 +179,7 @@ fn read_part(
     let mut rows = Vec::new();
     for (i, _) in ids.iter().enumerate().filter(|(_, id)| part.contains(id)) {
         step()?;
-        selection.read(i, day.input(), &budget, &mut data)?;
+        selection.read(i, range, &budget, &mut data)?;
         work.samples += data.len() as u64;
         rows.extend(rows_of(selection.labels(i), &data, day));
     }

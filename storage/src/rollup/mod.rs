@@ -9,5 +9,5 @@ mod due;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use day::{Metrics, roll_up};
+pub(crate) use day::{Metrics, ROWS_PER_SERIES, roll_up};
 pub(crate) use due::due;

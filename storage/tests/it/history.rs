@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use nines_storage::disk::Disk;
 use nines_storage::disk::sim::{Fault, SimDisk, SimRng};
-use nines_storage::history::{Day, RESETS_TOLD_MAX, Row, Tier};
-use nines_storage::model::window::PreResets;
+use nines_storage::history::{Day, Row, Tier};
 use nines_storage::model::{Labels, Matcher, TimeRange, WindowSummary};
 use nines_storage::{Db, Store, StoreOptions};
 
@@ -95,10 +94,7 @@ fn expected(db: &Db, now_ms: i64) -> Rows {
     }
     for row in all.values_mut() {
         row.inc = row.summary.anchored_increase(row.inc);
-        let resets = row.summary.pre_resets.len();
-        if resets > RESETS_TOLD_MAX {
-            row.summary.pre_resets = PreResets::untold(resets as u32);
-        }
+        row.close();
     }
     all
 }
@@ -390,4 +386,77 @@ fn a_damaged_block_keeps_its_day_from_being_rolled_up() {
     let db = model::db_of(&open(&disk));
     db.roll_all(NOW_MS).unwrap();
     assert_eq!(rows(&db).len(), 4, "once it is repaired");
+}
+
+/// Retention goes in the order of time: it waits for a day that is not rolled up, however old the others are.
+#[test]
+fn age_waits_for_a_day_that_could_not_be_rolled_up() {
+    let retention = Some(std::time::Duration::from_secs(86_400));
+    let options = || StoreOptions { retention, ..model::options() };
+    let disk = SimDisk::new();
+    let store = open_with(&disk, options());
+    let db = model::db_of(&store);
+    let start = NOW_MS / DAY_MS * DAY_MS - 10 * DAY_MS;
+    let write = |day: i64| Write {
+        series: "s".to_owned(),
+        ts: start + day * DAY_MS + HOUR_MS,
+        bits: (day as f64).to_bits(),
+        start_ts: 0,
+    };
+    model::append(&db, &[0, 2, 4, 9].map(write)).unwrap();
+    // Too early for a day to be due: a flush, a block a day.
+    db.roll_all(start).unwrap();
+    let blocks = Path::new("/data/tenants/anonymous/blocks");
+    let second = disk.list_dir(blocks).unwrap()[1].name.clone();
+    let chunks = blocks.join(second).join("chunks");
+    let middle = disk.file_len(&chunks).unwrap() as usize / 2;
+    drop((db, store));
+    assert!(disk.flip(&chunks, middle, 4));
+    let store = open_with(&disk, options());
+    let db = model::db_of(&store);
+    db.roll_all(NOW_MS).unwrap();
+    for _ in 0..3 {
+        store.maintain(NOW_MS).unwrap();
+    }
+    assert_eq!(disk.list_dir(blocks).unwrap().len(), 3, "day 0 went, day 4 waits for day 2");
+    drop((db, store));
+    assert!(disk.flip(&chunks, middle, 4));
+    let store = open_with(&disk, options());
+    let db = model::db_of(&store);
+    db.roll_all(NOW_MS).unwrap();
+    store.maintain(NOW_MS).unwrap();
+    assert_eq!(disk.list_dir(blocks).unwrap().len(), 1, "once it is repaired");
+    assert_eq!(rows(&db).len(), 8);
+}
+
+/// The increase of a day begins with the last row of a day whose samples are gone, also when it is built anew.
+#[test]
+fn increases_go_on_where_samples_are_gone() {
+    let retention = Some(std::time::Duration::from_secs(86_400));
+    let disk = SimDisk::new();
+    let store = open_with(&disk, StoreOptions { retention, ..model::options() });
+    let db = model::db_of(&store);
+    let start = NOW_MS / DAY_MS * DAY_MS - 10 * DAY_MS;
+    let write = |hour: i64, value: f64| Write {
+        series: "s".to_owned(),
+        ts: start + hour * HOUR_MS + 1,
+        bits: value.to_bits(),
+        start_ts: 0,
+    };
+    let all: Vec<Write> = (0..72).map(|hour| write(hour, 10.0 * hour as f64)).collect();
+    model::append(&db, &all).unwrap();
+    db.roll_all(start).unwrap();
+    let now = start + 74 * HOUR_MS;
+    db.roll_all(now).unwrap();
+    let inc_of = |db: &Db, hour: i64| rows(db)[&(Tier::Hour, "s".to_owned(), start + hour * HOUR_MS)].inc;
+    assert_eq!((inc_of(&db, 25), inc_of(&db, 49)), (Some(10.0), Some(10.0)));
+    // Its age takes the first day alone.
+    store.maintain(start + 48 * HOUR_MS + 1).unwrap();
+    assert_eq!(model::read(&db, TimeRange::ALL)["s"].len(), 48);
+    // The second one is built anew without a sample of it.
+    model::append(&db, &[Write { ts: start + 25 * HOUR_MS + 7, ..write(25, 250.0) }]).unwrap();
+    db.roll_all(now).unwrap();
+    assert_eq!(inc_of(&db, 25), Some(10.0), "since the last row of the day before");
+    let day = rows(&db)[&(Tier::Day, "s".to_owned(), start + 48 * HOUR_MS)].clone();
+    assert_eq!((day.summary.count, day.inc), (25, Some(240.0)));
 }
