@@ -448,7 +448,8 @@ fn increases_go_on_where_samples_are_gone() {
     db.roll_all(start).unwrap();
     let now = start + 74 * HOUR_MS;
     db.roll_all(now).unwrap();
-    let inc_of = |db: &Db, hour: i64| rows(db)[&(Tier::Hour, "s".to_owned(), start + hour * HOUR_MS)].inc;
+    let inc_of =
+        |db: &Db, hour: i64| rows(db)[&(Tier::Hour, "s".to_owned(), start + hour * HOUR_MS)].inc;
     assert_eq!((inc_of(&db, 25), inc_of(&db, 49)), (Some(10.0), Some(10.0)));
     // Its age takes the first day alone.
     store.maintain(start + 48 * HOUR_MS + 1).unwrap();
