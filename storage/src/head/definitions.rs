@@ -8,9 +8,11 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 
+use super::records::REFERENCE_MAX;
 use crate::codec::{Malformed, Reader, put_bytes, put_ivarint, put_uvarint};
 use crate::index::{MemIndex, Numbered};
 use crate::model::{Labels, METRIC_NAME, SeriesOrd, SeriesRef};
+use crate::wal::RECORD_BYTES_MAX;
 
 /// Values at either end of a series' that it may share with the series before.
 const SHARED_MAX: usize = 15;
@@ -221,6 +223,11 @@ impl<'a> Definitions<'a> {
             for _ in 0..r.count(2, "number of labels")? {
                 target_pairs.push((text(&mut r, texts.len())?, text(&mut r, texts.len())?));
             }
+            let name = |pair: &(u32, u32)| texts.get(pair.0 as usize).copied().unwrap_or_default();
+            let at = r.position();
+            if !target_pairs.iter().skip(from).map(name).is_sorted_by(|a, b| a < b) {
+                return Err(Malformed { what: "order of labels", at });
+            }
             targets.push(from..target_pairs.len());
         }
         let (mut shapes, mut shape_names) = (Vec::new(), Vec::new());
@@ -233,6 +240,10 @@ impl<'a> Definitions<'a> {
             let from = shape_names.len();
             for _ in 0..r.count(1, "number of names")? {
                 shape_names.push(text(&mut r, texts.len())?);
+            }
+            let name = |name: &u32| texts.get(*name as usize).copied().unwrap_or_default();
+            if !shape_names.iter().skip(from).map(name).is_sorted_by(|a, b| a < b) {
+                return Err(Malformed { what: "order of names", at });
             }
             shapes.push(Shape { metric, names: from..shape_names.len() });
         }
@@ -256,6 +267,9 @@ impl<'a> Definitions<'a> {
         let at = r.position();
         let bad = |what| Malformed { what, at };
         series.reference = series.reference.wrapping_add_signed(r.ivarint("series reference")?);
+        if series.reference > REFERENCE_MAX {
+            return Err(bad("series reference"));
+        }
         series.target = r.uvarint32("target")? as usize;
         series.shape = r.uvarint32("shape")? as usize;
         if series.target >= self.targets.len() {
@@ -305,12 +319,16 @@ impl<'a> Definitions<'a> {
         (metric, names.iter().map(|name| self.text(*name)))
     }
 
-    /// The label set of a series.
-    pub(super) fn labels(&self, series: &Definition) -> Labels {
+    /// The label set of a series. `None` where it is longer than any that could be written: each text of it may
+    /// stand there once and be named a million times.
+    pub(super) fn labels(&self, series: &Definition) -> Option<Labels> {
         let (metric, names) = self.shape(series.shape);
         let values = series.values.iter().map(|value| self.text(*value));
         let metric = metric.map(|metric| (METRIC_NAME, metric));
-        Labels::from_pairs(self.target(series.target).chain(metric).chain(names.zip(values)))
+        let pairs = self.target(series.target).chain(metric).chain(names.zip(values));
+        let pairs: Vec<(&str, &str)> = pairs.collect();
+        let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (bytes <= RECORD_BYTES_MAX).then(|| Labels::from_pairs(pairs))
     }
 }
 
@@ -347,7 +365,7 @@ mod tests {
         let mut series = Definition::default();
         let mut all = Vec::new();
         while definitions.next(&mut series)? {
-            all.push((series.reference, definitions.labels(&series)));
+            all.push((series.reference, definitions.labels(&series).unwrap()));
         }
         Ok(all)
     }
@@ -361,7 +379,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn series_round_trip(sets in prop::collection::vec((any::<u64>(), labels()), 1..40)) {
+        fn series_round_trip(sets in prop::collection::vec((0..=REFERENCE_MAX, labels()), 1..40)) {
             prop_assert_eq!(decoded(&encoded(&sets)).unwrap(), sets);
         }
 
@@ -402,6 +420,25 @@ mod tests {
         }
         assert!(decoded(&[0xff, 0xff, 0xff, 0xff, 0x0f]).is_err(), "more texts than bytes");
         assert!(decoded(&[0, 0, 1, 0, 0, 2, 0, 0, 1]).is_err(), "no such target");
+        let beyond = [(REFERENCE_MAX + 1, Labels::from_pairs([("job", "a")]))];
+        assert!(decoded(&encoded(&beyond)).is_err(), "no number is left behind it");
+        let twice = [1, 1, b'a', 1, 2, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 0];
+        assert!(decoded(&twice).is_err(), "a label twice");
+    }
+
+    #[test]
+    fn a_set_of_labels_longer_than_a_record_is_none() {
+        let text = "x".repeat(RECORD_BYTES_MAX / 2);
+        let definitions = Definitions {
+            texts: vec!["a", "b", &text],
+            target_pairs: vec![(0, 2), (1, 2)],
+            targets: std::iter::once(0..2).collect(),
+            shape_names: Vec::new(),
+            shapes: vec![Shape { metric: None, names: 0..0 }],
+            entries: Reader::new(&[]),
+        };
+        let series = Definition { reference: 1, target: 0, shape: 0, values: Vec::new() };
+        assert!(definitions.labels(&series).is_none());
     }
 
     #[test]

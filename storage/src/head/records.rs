@@ -5,6 +5,7 @@
 use crate::append::{Exemplar, Metadata};
 use crate::codec::{Malformed, Reader, put_bytes, put_ivarint, put_uvarint};
 use crate::model::{Histogram, Labels, SeriesRef, TimeRange};
+use crate::wal::SEQUENCE_MAX;
 
 /// Label sets and their references: `definitions`.
 pub(crate) const SERIES: u8 = 1;
@@ -71,6 +72,9 @@ pub(crate) fn histogram_references(payload: &[u8]) -> Result<Vec<SeriesRef>, Mal
     }
     Ok(references)
 }
+
+/// References are up to this: behind the last one there are always others.
+pub(crate) const REFERENCE_MAX: u64 = SEQUENCE_MAX;
 
 /// Appends one entry of an [`EXEMPLARS`] record.
 pub(crate) fn put_exemplar(out: &mut Vec<u8>, reference: SeriesRef, exemplar: &Exemplar) {

@@ -4,6 +4,7 @@ use std::thread::Scope;
 
 use super::chunks::Home;
 use super::definitions::{Definition, Definitions};
+use super::records::REFERENCE_MAX;
 use super::reference_map::{NOWHERE, ReferenceMap};
 use super::replay_apply::shards_of;
 use super::replay_series::Taken;
@@ -39,6 +40,12 @@ impl<'a> Replayer<'a> {
     /// One with threads beside it. They end when it is dropped.
     pub(crate) fn in_parallel<'s>(head: &'a Head, scope: &'s Scope<'s, 'a>) -> Self {
         Self::with(head, Workers::start(head, scope))
+    }
+
+    /// One with four threads that are woken for every record, and a line of hardly any.
+    #[cfg(test)]
+    pub(crate) fn crowded<'s>(head: &'a Head, scope: &'s Scope<'s, 'a>) -> Self {
+        Self::with(head, Workers::start_with(head, scope, 4, 0, 200))
     }
 
     fn with(head: &'a Head, workers: Workers) -> Self {
@@ -150,6 +157,9 @@ impl<'a> Replayer<'a> {
 
     fn note_orphan(&mut self, reference: SeriesRef) {
         self.orphans += 1;
+        if reference.0 > REFERENCE_MAX {
+            return;
+        }
         // Its number must not be given to another series.
         let next = &mut self.head.registry.write().next_reference;
         *next = (*next).max(reference.0.saturating_add(1));

@@ -45,7 +45,7 @@ impl Taken {
         }
     }
 
-    /// The place of a series, and whether it is new. `None` when the index is full.
+    /// The place of a series, and whether it is new. `None` when the index is full, or the labels are too long.
     pub(super) fn insert(
         &mut self,
         index: &mut MemIndex,
@@ -54,7 +54,7 @@ impl Taken {
     ) -> Option<(SeriesOrd, bool)> {
         match self.numbers(index, definitions, series) {
             Some((target, shape)) => index.insert_numbers(target, shape, &self.values),
-            None => index.insert(&definitions.labels(series)).ok(),
+            None => index.insert(&definitions.labels(series)?).ok(),
         }
     }
 

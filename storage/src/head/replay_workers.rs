@@ -37,6 +37,8 @@ struct State {
 
 /// The lines of all shards.
 struct Lines {
+    /// Bytes for which a thread is woken.
+    waking_bytes: usize,
     state: Mutex<State>,
     /// There are records, or there will be none any more.
     work: Condvar,
@@ -63,10 +65,15 @@ impl Drop for Turn<'_> {
 }
 
 impl Lines {
-    fn new() -> Self {
+    fn new(waking_bytes: usize) -> Self {
         let lines = array::from_fn(|_| Line::default());
         let state = State { lines, next: 0, bytes: 0, sleeping: 0, ended: false };
-        Self { state: Mutex::new(state), work: Condvar::new(), applied: Condvar::new() }
+        Self {
+            waking_bytes,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            applied: Condvar::new(),
+        }
     }
 
     /// The records of a shard that nobody is busy with, in exchange for an empty `taken`.
@@ -93,7 +100,7 @@ impl Lines {
             }
             shards &= shards - 1;
         }
-        if state.sleeping > 0 && state.bytes >= WAKING_BYTES {
+        if state.sleeping > 0 && state.bytes >= self.waking_bytes {
             self.work.notify_one();
         }
     }
@@ -145,16 +152,31 @@ pub(super) struct Workers {
 
 impl Workers {
     /// No thread but the caller's.
+    #[cfg(test)]
     pub(super) fn none() -> Self {
-        let (lines, taken) = (Arc::new(Lines::new()), Waiting::default());
+        Self::waking(0)
+    }
+
+    fn waking(waking_bytes: usize) -> Self {
+        let (lines, taken) = (Arc::new(Lines::new(waking_bytes)), Waiting::default());
         Self { lines, waiting_bytes_max: 0, taken }
     }
 
     /// As many as there are processors besides the one that reads the log.
     pub(super) fn start<'s, 'h: 's>(head: &'h Head, scope: &'s Scope<'s, 'h>) -> Self {
-        let n =
-            std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX + 1) - 1;
-        let mut workers = Self::none();
+        let n = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::start_with(head, scope, n.min(WORKERS_MAX + 1) - 1, WAKING_BYTES, WAITING_BYTES_MAX)
+    }
+
+    /// `n` threads, woken for `waking_bytes`; no more than `waiting_bytes_max` wait.
+    pub(super) fn start_with<'s, 'h: 's>(
+        head: &'h Head,
+        scope: &'s Scope<'s, 'h>,
+        n: usize,
+        waking_bytes: usize,
+        waiting_bytes_max: usize,
+    ) -> Self {
+        let mut workers = Self::waking(waking_bytes);
         for i in 0..n {
             let lines = Arc::clone(&workers.lines);
             let spawned = Builder::new()
@@ -162,7 +184,7 @@ impl Workers {
                 .spawn_scoped(scope, move || lines.work(head));
             // Without the thread the others do its work.
             if spawned.is_ok() {
-                workers.waiting_bytes_max = WAITING_BYTES_MAX;
+                workers.waiting_bytes_max = waiting_bytes_max;
             }
         }
         workers

@@ -7,9 +7,12 @@ use super::records::{SAMPLES, SAMPLES_WITH_START};
 use super::value_column::{ValueEncoder, Values};
 use crate::codec::{Malformed, Reader, put_ivarint, put_uvarint};
 use crate::model::SeriesRef;
+use crate::wal::RECORD_BYTES_MAX;
 
 /// Most bytes that one sample adds to a record: runs in three columns, half a code, a value.
 pub(super) const SAMPLE_BYTES_MAX: usize = 3 * RUN_BYTES_MAX + 1 + 8;
+/// Most samples of a record: a writer reckons with that many bytes for each, whatever they take.
+const SAMPLES_MAX: u64 = (RECORD_BYTES_MAX / SAMPLE_BYTES_MAX) as u64;
 /// A step, and a count that takes a second byte only where it stands for many.
 const RUN_BYTES_MAX: usize = 10 + 1;
 
@@ -208,13 +211,13 @@ impl<'a> SampleRecord<'a> {
     pub(super) fn read(payload: &'a [u8], with_start: bool) -> Result<Self, Malformed> {
         let mut r = Reader::new(payload);
         let len = r.uvarint("number of samples")?;
+        if len > SAMPLES_MAX {
+            return Err(Malformed { what: "number of samples", at: 0 });
+        }
         let references = Runs::read(&mut r, len, "series reference")?;
         let timestamps = Runs::read(&mut r, len, "timestamp")?;
         let starts = with_start.then(|| Runs::read(&mut r, len, "start timestamp")).transpose()?;
-        let at = r.position();
-        let len =
-            usize::try_from(len).map_err(|_long| Malformed { what: "number of samples", at })?;
-        let values = Values::read(&mut r, len)?;
+        let values = Values::read(&mut r, len as usize)?;
         Ok(Self { references, timestamps, starts, values })
     }
 

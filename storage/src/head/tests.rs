@@ -5,6 +5,7 @@ use super::definitions::DefinitionEncoder;
 use super::sample_record::{LoggedSample, SampleEncoder};
 use super::*;
 use crate::disk::sim::SimRng;
+use crate::model::{MatchOp, SeriesData};
 
 fn head() -> Head {
     Head::new(HeadOptions {
@@ -111,4 +112,59 @@ fn what_a_checkpoint_holds_is_cut_into_records() {
     .unwrap();
     assert_eq!(n, 20_000);
     assert!(longest < 300_000, "{longest}");
+}
+
+/// All samples of all series.
+fn samples(head: &Head) -> Vec<(Labels, Vec<(i64, u64)>)> {
+    let all = Matcher::new("job", MatchOp::Regex, ".+").unwrap();
+    let found = head.select(&[all], TimeRange::ALL, false, &mut |_, _| Ok(())).unwrap();
+    let mut found: Vec<_> = found
+        .iter()
+        .map(|selected| {
+            let mut data = SeriesData::default();
+            selected.view.read(TimeRange::ALL, &mut data).unwrap();
+            let bits = data.values.iter().map(|value| value.to_bits());
+            (selected.labels.clone(), data.ts.iter().copied().zip(bits).collect())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Threads that take turns at the shards do what one does.
+#[test]
+fn a_replay_by_many_threads_is_that_by_one() {
+    for seed in 0..20 {
+        let (alone, crowded) = (head(), head());
+        let run = |mut replayer: Replayer<'_>| {
+            let mut rng = SimRng::new(seed);
+            let mut clock = 1000;
+            for step in 0..400 {
+                if step % 20 == 0 {
+                    define(&mut replayer, 1 + step / 20);
+                }
+                clock += 10;
+                let mut encoder = SampleEncoder::default();
+                encoder.begin(false);
+                for reference in 1..=1 + step / 20 {
+                    let ts = clock - [0, 0, 0, 25][rng.below(4) as usize];
+                    let bits = rng.below(3);
+                    let reference = SeriesRef(reference);
+                    encoder.push(LoggedSample { reference, ts, bits, start_ts: 0 });
+                }
+                replayer.apply(encoder.kind(), encoder.finish()).unwrap();
+                if rng.below(40) == 0 {
+                    let mut deletion = Vec::new();
+                    let range = TimeRange::new(clock - 60, clock);
+                    records::put_deletion(&mut deletion, range, &[SeriesRef(1 + rng.below(9))]);
+                    replayer.apply(records::DELETION, &deletion).unwrap();
+                }
+            }
+            replayer.finish();
+        };
+        run(Replayer::new(&alone));
+        std::thread::scope(|scope| run(Replayer::crowded(&crowded, scope)));
+        assert_eq!(samples(&alone), samples(&crowded), "seed {seed}");
+        assert!(samples(&alone).len() > 10);
+    }
 }
