@@ -2,6 +2,7 @@
 
 mod compact;
 mod history;
+mod import;
 mod serve;
 
 use std::io::Write as _;
@@ -39,6 +40,14 @@ enum Command {
     /// server writes them on its own.
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Bring along samples that were kept elsewhere: Prometheus's blocks, OpenMetrics text
+    ///
+    /// Writes blocks into a data directory that no server uses. May be broken off at any time, and repeated: what is
+    /// there already changes no answer. At one timestamp the value that nines has already stays. A running server
+    /// is written to by remote write instead (/api/v1/write), which takes samples of any age. Exit code 0: all is
+    /// imported; 1: something is not, see the lines before; 2: wrong usage.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Check a config file and print what is wrong with it
     CheckConfig {
         /// The file
@@ -209,6 +218,7 @@ pub fn main() -> ExitCode {
             finish(compact::compact(&config))
         }
         Command::History(command) => history::run(command),
+        Command::Import(command) => import::run(command),
         Command::CheckConfig { file } => {
             let checked = Config::load(&file).and_then(|config| config.validate());
             finish(

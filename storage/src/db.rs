@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod flush_tests;
+mod importing;
 mod merging;
 #[cfg(test)]
 mod merging_tests;
@@ -37,6 +38,7 @@ use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted}
 use crate::stats::DbStats;
 use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
 
+pub use importing::Importing;
 use merging::Merging;
 pub use rolling::RolledDay;
 use rolling::Rolling;

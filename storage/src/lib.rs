@@ -13,6 +13,7 @@ mod error;
 mod head;
 mod heap;
 pub mod history;
+mod imports;
 pub mod index;
 pub mod model;
 mod options;
@@ -23,12 +24,13 @@ mod store;
 pub mod wal;
 
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
-pub use db::{Db, RolledDay};
+pub use db::{Db, Importing, RolledDay};
 pub use error::{Corruption, Error, ErrorKind, Result};
 pub use head::{
     Appender, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
 };
 pub use heap::give_large_blocks_back;
+pub use imports::{IMPORTS_VERSION, ImportState, Imports};
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};
 pub use stats::DbStats;

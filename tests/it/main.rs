@@ -11,6 +11,7 @@
 mod cardinality;
 mod edge;
 mod history;
+mod import;
 mod memory;
 mod peers;
 mod promql_limits;

@@ -12,28 +12,27 @@ use crate::server::{
     Server, WRITE_HEADERS, Written, encode, free_port, request, wait_ready, write_request,
 };
 
-fn prometheus() -> Option<PathBuf> {
+/// A program of Prometheus, if there is one.
+pub fn peer(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("NINES_TEST_PEERS").map(PathBuf::from).into_iter();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    folders
-        .chain(std::env::split_paths(&path))
-        .map(|dir| dir.join("prometheus"))
-        .find(|p| p.is_file())
+    folders.chain(std::env::split_paths(&path)).map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
 /// Says it past the capture of the test runner.
-fn left_out(test: &str) {
+pub fn left_out(test: &str) {
     let why = "no prometheus in NINES_TEST_PEERS or in the path; `.ci/peers DIR` unpacks one";
     let _said = writeln!(std::io::stderr(), "LEFT OUT: {test}: {why}");
 }
 
-struct Prometheus {
-    port: u16,
+/// A running Prometheus; killed when dropped.
+pub struct Prometheus {
+    pub port: u16,
     child: Child,
 }
 
 impl Prometheus {
-    fn start(program: &Path, dir: &Path, config: &str, flags: &[&str]) -> Self {
+    pub fn start(program: &Path, dir: &Path, config: &str, flags: &[&str]) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         std::fs::write(dir.join("prometheus.yml"), config).unwrap();
         let port = free_port();
@@ -64,7 +63,7 @@ fn now_s() -> f64 {
 }
 
 fn sends(message: &str, test: &str) {
-    let Some(program) = prometheus() else { return left_out(test) };
+    let Some(program) = peer("prometheus") else { return left_out(test) };
     let dir = tempfile::tempdir().unwrap();
     let nines = Server::start(&dir.path().join("data"), &[]);
     let config = format!(
@@ -184,7 +183,7 @@ fn demo_body(from_ms: i64) -> Vec<Vec<u8>> {
 }
 
 /// The result with its series in order, whatever order they came in.
-fn sorted(reply: &Value) -> Vec<String> {
+pub fn sorted(reply: &Value) -> Vec<String> {
     let mut rows: Vec<String> =
         reply["data"]["result"].as_array().unwrap().iter().map(Value::to_string).collect();
     rows.sort();
@@ -193,7 +192,7 @@ fn sorted(reply: &Value) -> Vec<String> {
 
 #[test]
 fn a_prometheus_gives_the_same_answers() {
-    let Some(program) = prometheus() else {
+    let Some(program) = peer("prometheus") else {
         return left_out("a_prometheus_gives_the_same_answers");
     };
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use super::series::Verdict;
 use super::{Head, Place, SHARDS, Shard};
 use crate::append::{AppendOutcome, Exemplar, Metadata, RejectReason, Rejection};
 use crate::error::{Error, Result};
-use crate::model::{Counts, Histogram, Labels, SeriesOrd, SeriesRef, TimeRange};
+use crate::model::{Counts, Histogram, Labels, SeriesOrd, SeriesRef, TS_MIN, TimeRange};
 use crate::wal::Lsn;
 
 /// Payload bytes after which a log record is ended and another one begun.
@@ -23,8 +23,6 @@ const GONE: Error =
     Error::Unavailable { why: "a series left memory while it was written: try again" };
 /// What the log adds to a record, rounded up.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = 64;
-/// Oldest timestamp that is taken: 285,000 years before the epoch, so that no difference overflows.
-const TS_MIN: i64 = -(1 << 53);
 
 /// A series found or created by an [`Appender`]; valid only for that appender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

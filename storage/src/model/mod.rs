@@ -16,5 +16,6 @@ pub use ids::{SeriesOrd, SeriesRef};
 pub(crate) use labels::split_pair;
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
+pub(crate) use sample::TS_MIN;
 pub use sample::{STALE_NAN_BITS, SeriesData, TimeRange, is_stale, stale_nan};
 pub use window::{RangeWindow, WindowSummary};

@@ -20,6 +20,9 @@ pub const fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
+/// Oldest timestamp that is taken: 285,000 years before the epoch, so that no difference overflows.
+pub(crate) const TS_MIN: i64 = -(1 << 53);
+
 /// A span of time in milliseconds since the epoch, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TimeRange {
