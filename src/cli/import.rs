@@ -3,6 +3,8 @@
 mod meter;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,12 +19,16 @@ use super::{USAGE, fail, finish, load, open_store, print_line};
 use crate::clock::{format_rfc3339, now_ms};
 use crate::config::Config;
 use crate::import::tsdb::{self, Source};
-use crate::import::{ImportError, Outcome, Told, import_block};
+use crate::import::{
+    ImportError, Outcome, Told, import_block, import_openmetrics, import_requests,
+};
 use crate::telemetry::init_logging;
 use meter::Meter;
 
 /// Problems of one kind that are told one by one.
 const TOLD_MAX: u64 = 10;
+/// Read of a text at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// What is imported.
 #[derive(Debug, Subcommand)]
@@ -33,6 +39,13 @@ pub(super) enum ImportCommand {
     /// The newest hours, which Prometheus keeps outside of blocks (wal/, chunks_head/), are not read: have it write
     /// them into blocks by POST /api/v1/admin/tsdb/snapshot (--web.enable-admin-api), and import the snapshot.
     Prometheus(PrometheusArgs),
+    /// OpenMetrics text with timestamps, such as `promtool tsdb create-blocks-from openmetrics` takes
+    ///
+    /// One sample a line, `name{label="value"} value seconds`, in any order; the text ends with `# EOF`. Exemplars and
+    /// descriptions of metrics are passed by.
+    Openmetrics(OpenmetricsArgs),
+    /// Requests of remote write 1.0 or 2.0, compressed as a sender sends them, one a file
+    RemoteWrite(RemoteWriteArgs),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +77,24 @@ pub(super) struct PrometheusArgs {
     paths: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct OpenmetricsArgs {
+    #[command(flatten)]
+    target: Target,
+    /// The text; - is the standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoteWriteArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Bodies of requests; of one timestamp the first value in the order of the files stays
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
 fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() && name != METRIC_NAME => {
@@ -77,14 +108,22 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 /// Runs one of the commands.
 pub(super) fn run(command: ImportCommand) -> ExitCode {
-    let ImportCommand::Prometheus(args) = command;
-    let mut config = match load(args.target.config.as_ref()) {
+    let target = match &command {
+        ImportCommand::Prometheus(args) => &args.target,
+        ImportCommand::Openmetrics(args) => &args.target,
+        ImportCommand::RemoteWrite(args) => &args.target,
+    };
+    let mut config = match load(target.config.as_ref()) {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error),
     };
-    config.data.clone_from(&args.target.data);
+    config.data.clone_from(&target.data);
     init_logging(&config.log);
-    finish(prometheus(&config, &args))
+    finish(match &command {
+        ImportCommand::Prometheus(args) => prometheus(&config, args),
+        ImportCommand::Openmetrics(args) => openmetrics(&config, args),
+        ImportCommand::RemoteWrite(args) => remote_write(&config, args),
+    })
 }
 
 /// An open store, and what was done so far.
@@ -148,6 +187,7 @@ impl Session {
         };
         lacks(failed, "sources");
         lacks(all.chunks, "damaged chunks");
+        lacks(all.parts, "lines or parts of requests");
         lacks(all.histograms, "histograms that are not valid");
         lacks(all.out_of_time, "samples from the future or before all times");
         anyhow::ensure!(missing.is_empty(), "not imported: {}; see above", missing.join(", "));
@@ -195,24 +235,13 @@ fn prometheus(config: &Config, args: &PrometheusArgs) -> anyhow::Result<()> {
         }
         print_line(&describe(source));
         let mut n_told = 0;
-        let labels = session.store.options().target_labels.clone();
+        let labels = &session.store.options().target_labels;
         let outcome =
-            import_block(&session.db, source, &labels, &mut imports, now_ms(), &mut |told| {
-                let text = match told {
-                    Told::Samples(n) => return meter.add(n),
-                    Told::Chunk(why) => format!("left out: {why}"),
-                    Told::Histograms { n, path, why } => {
-                        format!(
-                            "left out: {n} histograms of {}, the last one {why}",
-                            path.display()
-                        )
-                    }
-                };
-                n_told += 1;
-                if n_told <= TOLD_MAX {
-                    meter.clear();
-                    print_line(&text);
+            import_block(&session.db, source, labels, &mut imports, now_ms(), &mut |told| {
+                if let Told::Samples(n) = told {
+                    return meter.add(n);
                 }
+                tell(told, &mut meter, &mut n_told);
             });
         meter.clear();
         match outcome {
@@ -230,6 +259,77 @@ fn prometheus(config: &Config, args: &PrometheusArgs) -> anyhow::Result<()> {
             }
             Err(error) => session.fail(error)?,
         }
+    }
+    session.close()
+}
+
+/// Says what is left out, the first few times.
+fn tell(told: Told<'_>, meter: &mut Meter, n_told: &mut u64) {
+    let text = match told {
+        Told::Samples(_) | Told::Bytes(_) => return,
+        Told::Chunk(why) => format!("left out: {why}"),
+        Told::Histograms { n, path, why } => {
+            format!("left out: {n} histograms of {}, the last one {why}", path.display())
+        }
+        Told::Part { path, why } => format!("left out: {}: {why}", path.display()),
+    };
+    *n_told += 1;
+    if *n_told <= TOLD_MAX {
+        meter.clear();
+        print_line(&text);
+        if *n_told == TOLD_MAX {
+            print_line("further ones are only counted");
+        }
+    }
+}
+
+fn openmetrics(config: &Config, args: &OpenmetricsArgs) -> anyhow::Result<()> {
+    let labels: BTreeMap<String, String> = args.target.labels.iter().cloned().collect();
+    let (mut input, bytes): (Box<dyn BufRead>, u64) = if args.file.as_os_str() == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
+    } else {
+        let context = || format!("cannot read {}", args.file.display());
+        let file = File::open(&args.file).with_context(context)?;
+        let bytes = file.metadata().with_context(context)?.len();
+        (Box::new(BufReader::with_capacity(READ_BYTES, file)), bytes)
+    };
+    let mut session = Session::open(config, &args.target)?;
+    let mut meter = Meter::new("bytes", bytes);
+    let mut n_told = 0;
+    let targets = &session.store.options().target_labels;
+    let (db, path) = (&session.db, &args.file);
+    let outcome =
+        import_openmetrics(db, path, &mut input, &labels, targets, now_ms(), &mut |told| {
+            if let Told::Bytes(n) = told {
+                return meter.add(n);
+            }
+            tell(told, &mut meter, &mut n_told);
+        });
+    meter.clear();
+    match outcome {
+        Ok(outcome) => session.all.add(&outcome),
+        Err(error) => session.fail(error)?,
+    }
+    session.close()
+}
+
+fn remote_write(config: &Config, args: &RemoteWriteArgs) -> anyhow::Result<()> {
+    let labels: BTreeMap<String, String> = args.target.labels.iter().cloned().collect();
+    let mut session = Session::open(config, &args.target)?;
+    let mut meter = Meter::new("samples", 0);
+    let mut n_told = 0;
+    let targets = &session.store.options().target_labels;
+    let (db, files) = (&session.db, &args.files);
+    let outcome = import_requests(db, files, &labels, targets, now_ms(), &mut |told| {
+        if let Told::Samples(n) = told {
+            return meter.add(n);
+        }
+        tell(told, &mut meter, &mut n_told);
+    });
+    meter.clear();
+    match outcome {
+        Ok(outcome) => session.all.add(&outcome),
+        Err(error) => session.fail(error)?,
     }
     session.close()
 }

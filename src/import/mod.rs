@@ -8,10 +8,15 @@
 mod castagnoli;
 mod error;
 mod file;
+mod openmetrics;
+mod pile;
 mod prometheus;
+mod remote_write;
 mod told;
 pub mod tsdb;
 
 pub use error::{ImportError, Result};
+pub use openmetrics::import_openmetrics;
 pub use prometheus::import_block;
+pub use remote_write::import_requests;
 pub use told::{Outcome, Told};

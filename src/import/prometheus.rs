@@ -35,7 +35,7 @@ pub fn import_block(
             match &one {
                 Told::Chunk(_) => *chunks += 1,
                 Told::Histograms { n, .. } => *histograms += n,
-                Told::Samples(_) => {}
+                _ => {}
             }
             told(one);
         })?;

@@ -11,6 +11,15 @@ pub enum Told<'a> {
     Samples(u64),
     /// A chunk is not what it should be; its samples are left out.
     Chunk(&'a ImportError),
+    /// A line or a series of a request is not what it should be; it is left out.
+    Part {
+        /// Of which file.
+        path: &'a Path,
+        /// Where, and why.
+        why: String,
+    },
+    /// So many bytes more were read.
+    Bytes(u64),
     /// Histograms that no store takes are left out.
     Histograms {
         /// How many.
@@ -35,6 +44,8 @@ pub struct Outcome {
     pub histograms: u64,
     /// Chunks left out because they are damaged.
     pub chunks: u64,
+    /// Lines or parts of requests left out because they are not what they should be.
+    pub parts: u64,
     /// Blocks of nines written.
     pub blocks: u64,
     /// Their bytes.
@@ -45,7 +56,7 @@ impl Outcome {
     /// Whether nothing was left out.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
-        self.out_of_time == 0 && self.histograms == 0 && self.chunks == 0
+        self.out_of_time == 0 && self.histograms == 0 && self.chunks == 0 && self.parts == 0
     }
 
     /// Adds another one.
@@ -55,6 +66,7 @@ impl Outcome {
         self.out_of_time += other.out_of_time;
         self.histograms += other.histograms;
         self.chunks += other.chunks;
+        self.parts += other.parts;
         self.blocks += other.blocks;
         self.bytes += other.bytes;
     }

@@ -11,6 +11,7 @@
 //! no threads.
 
 mod batch;
+mod collect;
 mod exemplar;
 mod histogram;
 mod labels;
@@ -21,6 +22,7 @@ mod tests;
 mod v1;
 mod v2;
 
+pub use collect::{Collect, collect};
 pub use summary::WriteSummary;
 
 use nines_proto::DecodeError;

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nines_proto::Message as _;
 use nines_proto::v1::{BucketSpan, Count, Histogram, Label, TimeSeries, WriteRequest, ZeroCount};
 
+use crate::encode;
 use crate::peers::{Prometheus, left_out, peer, sorted};
-use crate::server::{Server, WRITE_HEADERS, encode, request};
+use crate::server::{Server, WRITE_HEADERS, request, write_request};
 
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
@@ -54,7 +55,9 @@ fn open_metrics(start_s: i64) -> String {
                 "Zone=\"z\",instance=\"h{instance}:1\",job=\"{}\"",
                 ["a", "b"][instance as usize % 2]
             );
-            writeln!(text, "demo_total{{{labels}}} {value} {at}.{:03}", i * 13 % 1000).unwrap();
+            // Eighths, which are exact: Prometheus cuts off what others round.
+            let eighths = i * 13 % 8 * 125;
+            writeln!(text, "demo_total{{{labels}}} {value} {at}.{eighths:03}").unwrap();
         }
     }
     text.push_str("# TYPE demo gauge\n");
@@ -88,7 +91,7 @@ const QUERIES: &[&str] = &[
 /// Compares what both answer to `queries` over a range of seconds.
 fn compare(nines: u16, theirs: u16, queries: &[&str], from_s: i64, to_s: i64, step_s: i64) {
     for query in queries {
-        let query = encode(query);
+        let query = crate::server::encode(query);
         for path in [
             format!("/api/v1/query_range?query={query}&start={from_s}&end={to_s}&step={step_s}"),
             format!("/api/v1/query?query={query}&time={}", (from_s + to_s) / 2),
@@ -135,7 +138,7 @@ fn blocks_of_prometheus_give_the_same_answers() {
     // Tombstones.
     let gone = format!(
         "/api/v1/admin/tsdb/delete_series?match[]={}&start={}&end={}",
-        encode("demo{instance=\"h1:1\"}"),
+        crate::server::encode("demo{instance=\"h1:1\"}"),
         start_s + 50_000,
         start_s + 90_000
     );
@@ -163,6 +166,20 @@ fn blocks_of_prometheus_give_the_same_answers() {
     assert_eq!((code, said.contains("imported before")), (0, false), "{said}");
     assert_eq!(blocks_bytes(&data), bytes);
     check();
+
+    // The text itself, in another order.
+    let text = std::fs::read_to_string(dir.path().join("samples.om")).unwrap();
+    let mut lines: Vec<&str> = text.lines().filter(|line| *line != "# EOF").collect();
+    lines.reverse();
+    let file = dir.path().join("reversed.om");
+    std::fs::write(&file, lines.join("\n") + "\n# EOF\n").unwrap();
+    let other = dir.path().join("other");
+    let (code, said) = import(&other, &["openmetrics"], &[&file]);
+    assert_eq!(code, 0, "{said}");
+    let server = Server::start(&other, &["--web.enable-admin-api"]);
+    assert_eq!(request(server.port, "POST", &gone, &[], &[]).unwrap().status, 204);
+    compare(server.port, oracle.port, QUERIES, start_s, start_s + 252_000, 1_777);
+    drop(server);
 
     // Other labels make other series.
     let one = std::fs::read_dir(&blocks).unwrap().map(|entry| entry.unwrap().path());
@@ -284,4 +301,105 @@ fn histograms_of_a_snapshot_are_those_of_prometheus() {
     let queries = ["int", "float", "gauge", "custom"];
     let from_s = from_ms / 1000;
     compare(server.port, oracle.port, &queries, from_s, from_s + 3000, 15);
+}
+
+const DAY_MS: i64 = 86_400_000;
+/// 2023-07-22T04:26:40Z.
+const START_MS: i64 = 1_690_000_000_000;
+
+/// A block of `n` series of `days` days, a sample every ten minutes.
+fn block(dir: &Path, n: usize, days: i64) -> u64 {
+    let own = |text: &str| text.to_owned();
+    let series: Vec<encode::Pairs> = (0..n)
+        .map(|i| {
+            let host = format!("h{:04}", i % 100);
+            vec![(own("__name__"), format!("m{:04}", i / 100)), (own("instance"), host)]
+        })
+        .collect();
+    let per_series = days * DAY_MS / 600_000;
+    encode::write_block(&dir.join("01TEST"), "01TEST", &series, &[], &mut |i| {
+        let at = |k: i64| (START_MS + k * 600_000, (k * (i as i64 + 1) % 1000) as f64);
+        encode::xor_chunks(&(0..per_series).map(at).collect::<Vec<_>>())
+    });
+    n as u64 * per_series as u64
+}
+
+fn count(server: &Server, at_ms: i64) -> String {
+    let data = server.query("sum(count_over_time({__name__=~\".+\"}[40d]))", at_ms as f64 / 1000.0);
+    data["result"][0]["value"][1].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let n = block(dir.path(), 1000, 12);
+    let data = dir.path().join("data");
+    let progress = data.join("tenants/anonymous/imports.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nines"))
+        .args(["import", "prometheus", "--data", data.to_str().unwrap()])
+        .arg(dir.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !progress.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let killed = std::fs::read_to_string(&progress).unwrap();
+    assert!(killed.contains("\"whole\": false"), "it was killed too late: {killed}");
+    let (code, said) = import(&data, &["prometheus"], &[dir.path()]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains(&format!("anonymous: {n} samples")), "it began anew: {said}");
+    let server = Server::start(&data, &[]);
+    assert_eq!(count(&server, START_MS + 12 * DAY_MS), n.to_string());
+}
+
+#[test]
+fn requests_of_remote_write_are_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let labels = [("__name__", "old"), ("job", "a")];
+    let mut files = Vec::new();
+    for i in 0..3 {
+        let samples = [(START_MS + 2 * i, 1.0), (START_MS + 2 * i + 1, 2.0)];
+        let file = dir.path().join(format!("{i}.snappy"));
+        std::fs::write(&file, write_request(&[(&labels, &samples)])).unwrap();
+        files.push(file);
+    }
+    let data = dir.path().join("data");
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let (code, said) = import(&data, &["remote-write", "--label", "cluster=c"], &paths);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("anonymous: 6 samples"), "{said}");
+    std::fs::write(&files[1], "no request").unwrap();
+    let (code, said) = import(&data, &["remote-write", "--label", "cluster=c"], &paths);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("1.snappy: this is no request"), "{said}");
+    let server = Server::start(&data, &[]);
+    assert_eq!(count(&server, START_MS + 1000), "6");
+    let series = server.get("/api/v1/series?match[]=old&start=0").json();
+    assert_eq!(series["data"][0]["cluster"], "c", "{series}");
+}
+
+#[test]
+fn what_is_not_imported_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (code, said) = import(&data, &["prometheus"], &[dir.path()]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("is no block and holds none"), "{said}");
+    let (code, said) = import(&data, &["prometheus", "--label", "x"], &[dir.path()]);
+    assert_eq!(code, 2, "{said}");
+    let file = dir.path().join("bad.om");
+    std::fs::write(&file, "a 1 1\na 2\na 3 99999999999\n").unwrap();
+    let (code, said) = import(&data, &["openmetrics"], &[&file]);
+    assert_eq!(code, 1, "{said}");
+    for part in [
+        "line 2: the sample has no timestamp",
+        "ends without # EOF",
+        "anonymous: 1 samples",
+        "2 lines or parts of requests, 1 samples from the future",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
 }

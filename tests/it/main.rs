@@ -10,6 +10,8 @@
 
 mod cardinality;
 mod edge;
+#[path = "../tsdb/encode.rs"]
+mod encode;
 mod history;
 mod import;
 mod memory;

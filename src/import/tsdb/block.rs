@@ -8,6 +8,7 @@ use nines_storage::codec::crc32;
 use nines_storage::model::{DAY_MS, SeriesData, TimeRange};
 
 use super::super::error::{ImportError, Result};
+use super::super::pile::settle;
 use super::super::told::Told;
 use super::chunks::Chunks;
 use super::histogram::Invalid;
@@ -233,24 +234,5 @@ impl Block {
             told(Told::Histograms { n: invalid.n, path, why: format!("at {ts} ms: {why}") });
         }
         Ok(())
-    }
-}
-
-/// Puts samples in order, one at a time: chunks may overlap. Of samples of one time the first stays.
-fn settle(data: &mut SeriesData) {
-    if !data.ts.is_sorted_by(|a, b| a < b) {
-        let mut samples: Vec<(i64, f64)> =
-            data.ts.iter().copied().zip(data.values.iter().copied()).collect();
-        samples.sort_by_key(|sample| sample.0);
-        samples.dedup_by_key(|sample| sample.0);
-        (data.ts, data.values) = samples.into_iter().unzip();
-    }
-    if !data.histograms.is_sorted_by(|a, b| a.0 < b.0) {
-        data.histograms.sort_by_key(|sample| sample.0);
-        data.histograms.dedup_by_key(|sample| sample.0);
-    }
-    if !data.ts.is_empty() && !data.histograms.is_empty() {
-        let SeriesData { ts, histograms, .. } = data;
-        histograms.retain(|(at, _)| ts.binary_search(at).is_err());
     }
 }

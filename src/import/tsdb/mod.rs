@@ -15,4 +15,10 @@ mod symbols;
 mod tombstones;
 mod xor;
 
+#[cfg(test)]
+#[path = "../../../tests/tsdb/encode.rs"]
+mod encode;
+#[cfg(test)]
+mod tests;
+
 pub use block::{BLOCK_DAYS_MAX, Block, Source, find};
