@@ -1,5 +1,6 @@
 //! Budget: a second imports more than a million samples of a block of Prometheus. Run with `cargo bench --bench import`;
-//! a number of samples and a folder behind `--` make a block there and leave it, for measuring the program.
+//! numbers of series and of samples of each, and a folder, behind `--` make a block there and leave it, for measuring
+//! the program.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people")]
 
 #[path = "../tests/tsdb/encode.rs"]
@@ -18,7 +19,7 @@ const NOW_MS: i64 = 1_790_000_000_000;
 /// Series of a target, and samples of a series: five days, a scrape every 15 s.
 const SERIES_PER_TARGET: usize = 500;
 const SAMPLES_PER_SERIES: usize = 5 * 5760;
-const SAMPLES: usize = 5_000_000;
+const N_SERIES: usize = 174;
 
 fn series(n: usize) -> Vec<encode::Pairs> {
     let pair = |name: &str, value: String| (name.to_owned(), value);
@@ -39,7 +40,7 @@ fn series(n: usize) -> Vec<encode::Pairs> {
 }
 
 /// Half of them counters that grow unevenly, a quarter gauges with decimals, the others hardly change.
-fn samples(i: usize) -> Vec<(i64, f64)> {
+fn samples(i: usize, n: usize) -> Vec<(i64, f64)> {
     let mut state = i as u64 + 1;
     let mut counter = 0u64;
     let value = |k: usize| {
@@ -53,23 +54,23 @@ fn samples(i: usize) -> Vec<(i64, f64)> {
         };
         (START_MS + k as i64 * 15_000 + (state >> 61) as i64, value)
     };
-    (0..SAMPLES_PER_SERIES).map(value).collect()
+    (0..n).map(value).collect()
 }
 
-fn make(dir: &Path, n: usize) {
-    let series = series(n.div_ceil(SAMPLES_PER_SERIES));
+fn make(dir: &Path, n: usize, per_series: usize) {
+    let series = series(n);
     encode::write_block(&dir.join("01BENCH"), "01BENCH", &series, &[], &mut |i| {
-        encode::xor_chunks(&samples(i))
+        encode::xor_chunks(&samples(i, per_series))
     });
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if let [n, dir] = args.as_slice() {
-        return make(Path::new(dir), n.parse().unwrap());
+    if let [n, per_series, dir] = args.as_slice() {
+        return make(Path::new(dir), n.parse().unwrap(), per_series.parse().unwrap());
     }
     let dir = tempfile::tempdir().unwrap();
-    make(dir.path(), SAMPLES);
+    make(dir.path(), N_SERIES, SAMPLES_PER_SERIES);
     let options = StoreOptions::default();
     let store = Store::open(&dir.path().join("data"), options.clone(), &|_| {}).unwrap();
     let db = store.db("anonymous").unwrap();

@@ -9,15 +9,26 @@ use super::error::{ImportError, Result};
 /// A file whose length does not change.
 pub(super) struct SourceFile {
     path: PathBuf,
-    file: File,
+    bytes: Backing,
     len: u64,
+}
+
+enum Backing {
+    File(File),
+    Memory(Vec<u8>),
 }
 
 impl SourceFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|cause| ImportError::source("open", path, cause))?;
         let metadata = file.metadata().map_err(|cause| ImportError::source("stat", path, cause))?;
-        Ok(Self { path: path.to_owned(), file, len: metadata.len() })
+        Ok(Self { path: path.to_owned(), bytes: Backing::File(file), len: metadata.len() })
+    }
+
+    /// A file that is in memory.
+    pub(super) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Self {
+        let len = bytes.len() as u64;
+        Self { path: path.to_owned(), bytes: Backing::Memory(bytes), len }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -33,9 +44,19 @@ impl SourceFile {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
             return Err(ImportError::damaged(&self.path, offset, "the file is too short"));
         }
-        out.resize(len, 0);
-        let read = self.file.read_exact_at(out, offset);
-        read.map_err(|cause| ImportError::source("read", &self.path, cause))
+        match &self.bytes {
+            Backing::File(file) => {
+                out.resize(len, 0);
+                let read = file.read_exact_at(out, offset);
+                read.map_err(|cause| ImportError::source("read", &self.path, cause))
+            }
+            Backing::Memory(bytes) => {
+                out.clear();
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                out.extend_from_slice(bytes.get(from..from + len).unwrap_or_default());
+                Ok(())
+            }
+        }
     }
 }
 

@@ -56,7 +56,11 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = SourceFile::open(path)?;
+        Self::read_from(SourceFile::open(path)?)
+    }
+
+    pub(super) fn read_from(file: SourceFile) -> Result<Self> {
+        let path = file.path();
         let bad = |offset: u64, what: &str| ImportError::damaged(path, offset, what);
         let mut bytes = Vec::new();
         let contents_at = file

@@ -7,6 +7,8 @@
 
 mod bits;
 mod block;
+#[doc(hidden)]
+pub mod check;
 mod chunks;
 mod histogram;
 mod index;

@@ -52,7 +52,7 @@ impl Tombstones {
         Self::parse(stones).map_err(|cause| ImportError::malformed(path, 5, cause))
     }
 
-    fn parse(stones: &[u8]) -> std::result::Result<Self, Malformed> {
+    pub(super) fn parse(stones: &[u8]) -> std::result::Result<Self, Malformed> {
         let mut reader = Reader::new(stones);
         let mut all = Self::default();
         while !reader.is_empty() {
