@@ -11,7 +11,7 @@ use nines_storage::{Db, Store, StoreOptions};
 use super::super::{ImportError, Outcome, import_block};
 use super::encode::{Pairs, write_block, xor_chunk, xor_chunks};
 use super::histogram::{self, Invalid};
-use super::{find, xor};
+use super::{check, find, xor};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const START_MS: i64 = 1_690_000_000_000;
@@ -282,4 +282,23 @@ fn blocks_that_are_not_the_samples_are_refused() {
     import(&db, dir.path(), &[]).unwrap();
     let labels = held(&db).into_keys().collect::<Vec<_>>();
     assert!(labels.iter().all(|one| one.contains(r#"cluster="d""#) && !one.contains("org_id")));
+}
+
+#[test]
+fn the_first_version_names_symbols_by_their_place() {
+    let mut table = 4u32.to_be_bytes().to_vec();
+    let mut places = Vec::new();
+    for text in ["__name__", "job", "up", "x"] {
+        // Magic, version and the length of the table stand before it.
+        places.push(9 + table.len() as u8);
+        table.push(text.len() as u8);
+        table.extend(text.bytes());
+    }
+    let entry = |symbols: [u8; 4]| [&[2], symbols.as_slice(), &[0]].concat();
+    let by_place = entry([places[0], places[2], places[1], places[3]]);
+    let by_number = entry([0, 2, 1, 3]);
+    assert_eq!(check::index(1, &table, &[&by_place]), Some(1));
+    assert_eq!(check::index(2, &table, &[&by_number]), Some(1));
+    assert_eq!(check::index(1, &table, &[&by_number]), None);
+    assert_eq!(check::index(2, &table, &[&by_place]), None);
 }

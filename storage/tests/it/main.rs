@@ -6,5 +6,6 @@ mod db;
 mod explore;
 mod faults;
 mod history;
+mod import;
 mod model;
 mod threads;
