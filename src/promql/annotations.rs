@@ -142,6 +142,13 @@ fn body(note: &Note) -> String {
         Note::IncompatibleBucketLayoutInBinOp { operator } => {
             format!("incompatible bucket layout encountered for binary operator {operator}")
         }
+        Note::WindowsMoved { .. } => {
+            "windows were moved back to whole hours where samples are gone and the history is all there is".to_owned()
+        }
+        Note::SamplesGone { what, until_ms } => {
+            let what = if what.is_empty() { "this selector" } else { what };
+            format!("{what} needs samples, and those up to {} (s) are gone", until_ms / 1000)
+        }
         Note::SortInRangeQuery => {
             "sort is ineffective for range queries since results are always ordered by labels"
                 .to_owned()
@@ -208,6 +215,9 @@ fn info_body(note: &Note) -> String {
 
 /// What is told with the place only.
 fn detail(note: &Note) -> String {
+    if let Note::WindowsMoved { moved_ms } = note {
+        return format!(", by {}.{:03} s at most", moved_ms / 1000, moved_ms % 1000);
+    }
     let Note::HistogramQuantileForcedMonotonicity {
         ts_min_ms,
         ts_max_ms,

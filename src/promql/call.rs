@@ -1,7 +1,7 @@
 //! Functions that give an instant vector.
 
 use nines_storage::model::{
-    Counts, Histogram, Labels, LabelsBuilder, METRIC_NAME, MatchOp, is_stale, stale_nan,
+    Counts, Histogram, Labels, LabelsBuilder, METRIC_NAME, MatchOp, SeriesData, is_stale, stale_nan,
 };
 
 use super::ast::{Span, Text, ValueType};
@@ -172,14 +172,15 @@ impl Evaluator<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<()> {
         let [matrix] = args else { return Err(wrong_arguments(function)) };
-        let (windows, _) =
+        let (windows, edges) =
             super::window::windows_of(matrix).ok_or_else(|| wrong_arguments(function))?;
         let mut row = Row::new(absent_labels(matrix), 0);
         row.values = vec![1.0; steps.n];
         row.drop_name = true;
-        self.range_series(steps, matrix, function.name, &mut |_, _, data| {
+        let values = &mut row.values;
+        let mut take = |_: &Labels, _: bool, data: &mut SeriesData| {
             let mut cursor = super::window::Cursor::default();
-            for (step, value) in row.values.iter_mut().enumerate() {
+            for (step, value) in values.iter_mut().enumerate() {
                 let end = windows.shift.of(steps.at(step));
                 cursor.move_to(data, end.saturating_sub(windows.range_ms), end);
                 if cursor.len() > 0 {
@@ -188,7 +189,24 @@ impl Evaluator<'_> {
                 }
             }
             Ok(())
-        })?;
+        };
+        let mut counts = Vec::new();
+        if let Kind::Selector(selector) = &matrix.kind {
+            let (set, range) = self.select_windows(steps, selector, function.name)?;
+            let spaced = super::window::spaced(windows, edges, steps);
+            match self.tile(function.name, spaced, &*set, matrix.span)? {
+                Some(tiled) => counts = self.counts_tiled(&*set, &*tiled, &mut take)?,
+                None => self.selected_series(&*set, range, &mut take)?,
+            }
+        } else {
+            self.range_series(steps, matrix, function.name, &mut take)?;
+        }
+        for (step, n) in counts.into_iter().enumerate().filter(|(_, n)| *n > 0) {
+            self.touched.add_at(step, n);
+            if let Some(value) = row.values.get_mut(step) {
+                *value = stale_nan();
+            }
+        }
         if row.is_empty() { Ok(()) } else { sink(&mut row) }
     }
 
@@ -235,7 +253,7 @@ impl Evaluator<'_> {
     ) -> Result<()> {
         let [vector] = args else { return Err(wrong_arguments(function)) };
         if let Kind::Selector(selector) = &vector.kind {
-            return self.picked_rows(steps, selector, pick, &mut |row| {
+            return self.picked_rows(steps, vector.span, selector, pick, &mut |row| {
                 row.drop_name = true;
                 sink(row)
             });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nines_storage::model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
-use super::ast::EdgeMode;
+use super::ast::{EdgeMode, Span};
 use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Sink, merge_equal};
 use super::matching::prometheus_text;
@@ -90,7 +90,7 @@ impl Evaluator<'_> {
         let selector = Selector { matchers, range_ms: 0, shift, edges, any_order: false };
         let mut rows = Vec::new();
         let mut hold = self.hold();
-        self.picked_rows(steps, &selector, Pick::Timestamp, &mut |row| {
+        self.picked_rows(steps, Span::default(), &selector, Pick::Timestamp, &mut |row| {
             hold.add(row.n_samples(), row.bytes())?;
             rows.push(row.take());
             Ok(())

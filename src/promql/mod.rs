@@ -34,6 +34,7 @@ mod rank;
 mod row;
 mod selector;
 mod steps;
+mod tiled;
 mod token;
 mod touched;
 mod tree_json;

@@ -11,7 +11,7 @@ use super::eval::{Evaluator, Sink};
 use super::plan::{Selector, Shift, seconds};
 use super::row::Row;
 use super::steps::Steps;
-use super::workers::Work;
+use super::workers::{Source, Work};
 
 /// What an instant selector's rows hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +69,14 @@ impl<'a> Evaluator<'a> {
         if selector.edges == EdgeMode::Smoothed {
             return self.smoothed_rows(steps, span, selector, sink);
         }
-        self.picked_rows(steps, selector, Pick::Value, sink)
+        self.picked_rows(steps, span, selector, Pick::Value, sink)
     }
 
     /// Rows of an instant selector, with the samples or something about them.
     pub(super) fn picked_rows(
         &self,
         steps: Steps,
+        span: Span,
         selector: &Selector,
         pick: Pick,
         sink: &mut Sink<'_>,
@@ -88,9 +89,18 @@ impl<'a> Evaluator<'a> {
                 self.latest_samples(steps, selector, pick, &work.data, row)
             };
             self.touched.add_row(row, n - row.histograms.len());
+            if std::mem::take(&mut work.untold) {
+                self.note_samples_gone("", &*set, span);
+            }
             Ok(n > 0)
         };
-        self.each_series(steps, &*set, range, &evaluate, sink)
+        let times: Vec<i64> = match set.samples_begin_ms() {
+            Some(_) => (0..steps.n).map(|step| selector.shift.of(steps.at(step))).collect(),
+            None => Vec::new(),
+        };
+        let newest = (!times.is_empty()).then_some((times.as_slice(), self.lookback_ms));
+        let source = Source { set: &*set, range, tiled: None, newest };
+        self.each_series(steps, source, &evaluate, sink)
     }
 
     /// Fills `row` with the latest sample in the lookback of every step; how many steps have one.

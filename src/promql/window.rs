@@ -16,8 +16,9 @@ use super::functions::{self, Eval, Function, Window};
 use super::plan::{Kind, Node, Selector, Shift, Subquery};
 use super::row::{Row, is_absent};
 use super::steps::Steps;
+use super::tiled::Filled;
 use super::touched::{Touched, weight};
-use super::workers::Work;
+use super::workers::{Source, Work};
 
 /// A series of a range vector: label set, whether its name goes at the end, samples without stale markers.
 pub(super) type SeriesSink<'s> = dyn FnMut(&Labels, bool, &mut SeriesData) -> Result<()> + 's;
@@ -105,18 +106,22 @@ pub(super) struct WindowCall {
 impl WindowCall {
     /// Its windows, when they lie one step apart and are no more than that.
     pub(super) fn spaced(&self, steps: Steps) -> Option<Spaced> {
-        let end_ms = self.range.shift.of(steps.start_ms);
-        let evenly = steps.n == 1
-            || self.range.shift.of(steps.end_ms()).checked_sub(end_ms)
-                == steps.end_ms().checked_sub(steps.start_ms);
-        let range_ms = self.range.range_ms;
-        (evenly && self.edges == EdgeMode::Plain).then_some(Spaced {
-            end_ms,
-            step_ms: steps.step_ms,
-            n: steps.n,
-            range_ms,
-        })
+        spaced(self.range, self.edges, steps)
     }
+}
+
+/// Windows that lie one step apart and are no more than that.
+pub(super) fn spaced(windows: Windows, edges: EdgeMode, steps: Steps) -> Option<Spaced> {
+    let end_ms = windows.shift.of(steps.start_ms);
+    let evenly = steps.n == 1
+        || windows.shift.of(steps.end_ms()).checked_sub(end_ms)
+            == steps.end_ms().checked_sub(steps.start_ms);
+    (evenly && edges == EdgeMode::Plain).then_some(Spaced {
+        end_ms,
+        step_ms: steps.step_ms,
+        n: steps.n,
+        range_ms: windows.range_ms,
+    })
 }
 
 impl<'a> Evaluator<'a> {
@@ -151,11 +156,30 @@ impl<'a> Evaluator<'a> {
         };
         if let Kind::Selector(selector) = &matrix.kind {
             let (set, range) = self.select_windows(steps, selector, function.name)?;
+            let tiled = self.tile(function.name, call.spaced(steps), &*set, matrix.span)?;
             let evaluate = |_: &Labels, work: &mut Work, row: &mut Row| {
+                if let (true, Some(tiled)) = (work.in_pieces, &tiled) {
+                    row.drop_name = !matches!(function.eval, Eval::First | Eval::Last);
+                    let filled = self.fill_tiled(&call, tiled.windows(), work, row)?;
+                    self.note_all(&mut work.notes, call.span);
+                    match filled {
+                        Filled::Row(any) => return Ok(any),
+                        Filled::Unsaid if set.samples_begin_ms().is_some() => {
+                            self.note_samples_gone(function.name, &*set, matrix.span);
+                            return Ok(false);
+                        }
+                        Filled::Unsaid => self.read_again(&*set, range, work)?,
+                    }
+                }
                 drop_stale(&mut work.data);
                 evaluate(false, work, row)
             };
-            return self.each_series(steps, &*set, range, &evaluate, sink);
+            let source = Source { set: &*set, range, tiled: tiled.as_deref(), newest: None };
+            self.each_series(steps, source, &evaluate, sink)?;
+            if let Some(tiled) = &tiled {
+                self.note_lacks(&**tiled);
+            }
+            return Ok(());
         }
         let mut row = Row::new(Labels::empty(), 0);
         let mut work = Work::default();
@@ -287,7 +311,11 @@ impl<'a> Evaluator<'a> {
         sink: &mut SeriesSink<'_>,
     ) -> Result<()> {
         match &matrix.kind {
-            Kind::Selector(selector) => self.selected_series(steps, selector, function, sink),
+            Kind::Selector(selector) => {
+                let (set, range) = self.select_windows(steps, selector, function)?;
+                self.note_samples_gone(function, &*set, matrix.span);
+                self.selected_series(&*set, range, sink)
+            }
             // What lies below does not count: its results do, window by window.
             Kind::Subquery(subquery) => {
                 self.counting(&Touched::default()).subquery_series(steps, subquery, sink)
@@ -297,7 +325,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn select_windows(
+    /// Selects the series that the windows of `steps` over `selector` need.
+    pub(super) fn select_windows(
         &self,
         steps: Steps,
         selector: &Selector,
@@ -307,14 +336,13 @@ impl<'a> Evaluator<'a> {
         self.select(steps, selector, function, back_ms.saturating_add(selector.range_ms), ahead_ms)
     }
 
-    fn selected_series(
+    /// The series of `set` with their samples inside `range`.
+    pub(super) fn selected_series(
         &self,
-        steps: Steps,
-        selector: &Selector,
-        function: &'static str,
+        set: &dyn SeriesSet,
+        range: TimeRange,
         sink: &mut SeriesSink<'_>,
     ) -> Result<()> {
-        let (set, range) = self.select_windows(steps, selector, function)?;
         let mut data = SeriesData::default();
         for i in 0..set.len() {
             set.read(i, range, self.budget, &mut data)?;

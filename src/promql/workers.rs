@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use nines_storage::model::window::{Overlapping, Sliding};
+use nines_storage::model::window::{Overlapping, Pieces, Sliding};
 use nines_storage::model::{Labels, SeriesData, TimeRange};
-use nines_storage::query::SeriesSet;
+use nines_storage::query::{SeriesSet, WindowSet};
 
 use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Sink};
@@ -30,12 +30,30 @@ const RUNS_AHEAD: usize = 3;
 /// Memory of one thread, used again for every series.
 #[derive(Default)]
 pub(super) struct Work {
+    /// The series that it is at.
+    pub(super) series: usize,
     pub(super) data: SeriesData,
+    /// What was read instead of `data` when `in_pieces` says so.
+    pub(super) pieces: Pieces,
+    pub(super) in_pieces: bool,
+    /// Whether the newest samples were not told at some time.
+    pub(super) untold: bool,
     pub(super) notes: Notes,
     pub(super) scratch: super::edges::Scratch,
     pub(super) sliding: Sliding,
     pub(super) overlapping: Overlapping,
     pub(super) latest: Latest,
+}
+
+/// What is read of which series.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'s> {
+    pub(super) set: &'s dyn SeriesSet,
+    pub(super) range: TimeRange,
+    /// Windows in pieces, which are read instead of the samples.
+    pub(super) tiled: Option<&'s dyn WindowSet>,
+    /// Times whose newest samples are asked for beside, and how old these may be.
+    pub(super) newest: Option<(&'s [i64], i64)>,
 }
 
 /// Evaluates one series, whose samples have been read, into a row; whether it has any sample.
@@ -122,16 +140,15 @@ impl Drop for StopUnlessDone<'_> {
 }
 
 impl Evaluator<'_> {
-    /// Reads the series of `set` inside `range`, evaluates each and gives the rows to `sink` in order.
+    /// Reads the series of `source`, evaluates each and gives the rows to `sink` in order.
     pub(super) fn each_series(
         &self,
         steps: Steps,
-        set: &dyn SeriesSet,
-        range: TimeRange,
+        source: Source<'_>,
         evaluate: &Evaluate<'_>,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let n = set.len();
+        let n = source.set.len();
         let run_len = (RUN_VALUES / steps.n.max(1)).clamp(1, RUN_SERIES_MAX);
         let n_runs = n.div_ceil(run_len);
         let n_threads = self.threads_max.min(n_runs);
@@ -139,7 +156,7 @@ impl Evaluator<'_> {
         let mut row = Row::new(Labels::empty(), 0);
         if n_threads < 2 || n.saturating_mul(steps.n) < VALUES_MIN {
             for i in 0..n {
-                if self.one_series(steps, set, i, range, evaluate, &mut work, &mut row)? {
+                if self.one_series(steps, source, i, evaluate, &mut work, &mut row)? {
                     sink(&mut row)?;
                 }
             }
@@ -158,9 +175,8 @@ impl Evaluator<'_> {
                             run,
                             self.run(
                                 steps,
-                                set,
+                                source,
                                 first..(first + run_len).min(n),
-                                range,
                                 evaluate,
                                 &mut work,
                             ),
@@ -183,40 +199,53 @@ impl Evaluator<'_> {
     fn run(
         &self,
         steps: Steps,
-        set: &dyn SeriesSet,
+        source: Source<'_>,
         series: std::ops::Range<usize>,
-        range: TimeRange,
         evaluate: &Evaluate<'_>,
         work: &mut Work,
     ) -> Result<Vec<Row>> {
         let mut rows = Vec::with_capacity(series.len());
         for i in series {
             let mut row = Row::new(Labels::empty(), 0);
-            if self.one_series(steps, set, i, range, evaluate, work, &mut row)? {
+            if self.one_series(steps, source, i, evaluate, work, &mut row)? {
                 rows.push(row);
             }
         }
         Ok(rows)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the loop body of two loops")]
     fn one_series(
         &self,
         steps: Steps,
-        set: &dyn SeriesSet,
+        source: Source<'_>,
         i: usize,
-        range: TimeRange,
         evaluate: &Evaluate<'_>,
         work: &mut Work,
         row: &mut Row,
     ) -> Result<bool> {
-        set.read(i, range, self.budget, &mut work.data)?;
-        if work.data.is_empty() {
+        work.series = i;
+        work.in_pieces = match source.tiled {
+            Some(tiled) => tiled.read(i, self.budget, &mut work.pieces, &mut work.data)?,
+            None => false,
+        };
+        if source.tiled.is_none() {
+            source.set.read(i, source.range, self.budget, &mut work.data)?;
+        }
+        if let Some((times, lookback_ms)) = source.newest {
+            let data = &mut work.data;
+            work.untold |= source.set.read_newest(i, times, lookback_ms, self.budget, data)?;
+        }
+        let (n, bytes) = if work.in_pieces {
+            (work.pieces.len(), work.pieces.bytes())
+        } else {
+            (work.data.len(), work.data.len() * 16)
+        };
+        if n == 0 {
             return Ok(false);
         }
-        row.reset(set.labels(i), steps.n);
+        row.reset(source.set.labels(i), steps.n);
         let mut hold = self.hold();
-        hold.add(work.data.len(), work.data.len() * 16)?;
-        evaluate(set.labels(i), work, row)
+        hold.add(n, bytes)?;
+        evaluate(source.set.labels(i), work, row)
     }
 }

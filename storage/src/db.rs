@@ -34,7 +34,7 @@ use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, Sym
 use crate::history::{History, Tier};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
-use crate::query::{Budget, Queryable, SelectHints, Selection, SeriesSet, Wanted};
+use crate::query::{Budget, Past, Queryable, SelectHints, Selection, SeriesSet, Wanted};
 use crate::stats::DbStats;
 use crate::wal::{Progress, SegmentNumber, Wal, WalOptions};
 
@@ -182,13 +182,13 @@ impl Db {
         *current = Arc::new(BlockSet { blocks, quarantined });
     }
 
-    fn selection(
-        &self,
+    fn selection<'a>(
+        &'a self,
         matchers: &[Matcher],
         range: TimeRange,
         hints: &SelectHints,
         budget: &Budget,
-    ) -> Result<Selection> {
+    ) -> Result<Selection<'a>> {
         let mut memory = budget.reserve(0)?;
         let head = self.head.select(matchers, range, hints.labels_only, &mut |series, bytes| {
             budget.check_series(series)?;
@@ -210,7 +210,9 @@ impl Db {
         let dropped = Arc::clone(&self.dropped);
         let SelectHints { any_order, labels_only, .. } = *hints;
         let wanted = Wanted { matchers, range, any_order, labels_only };
-        Selection::new((head, memory), blocks, &wanted, budget, missing, dropped)
+        // Last: what a flush took from the head before it was asked, the state knows to be missing in rows.
+        let past = self.history.as_ref().map(|history| Past { history, state: history.state() });
+        Selection::new((head, memory), blocks, &wanted, budget, missing, dropped, past)
     }
 
     /// The label sets that satisfy any of `sets` (each one all of its matchers) and may have samples

@@ -22,3 +22,4 @@ mod promql_scripts;
 mod script_histogram;
 mod server;
 mod tidy;
+mod tiling;

@@ -58,7 +58,16 @@ pub enum Note {
     HistogramNotSupported {
         metric: String,
     },
+    /// Not of Prometheus: what was asked for needs samples, which are gone before this time.
+    SamplesGone {
+        what: &'static str,
+        until_ms: i64,
+    },
     // Infos.
+    /// Not of Prometheus: windows were moved back to whole hours, by so much at most.
+    WindowsMoved {
+        moved_ms: i64,
+    },
     PossibleNonCounter {
         metric: String,
     },
@@ -113,6 +122,7 @@ impl Note {
         matches!(
             self,
             Self::PossibleNonCounter { .. }
+                | Self::WindowsMoved { .. }
                 | Self::PossibleNonCounterLabel { .. }
                 | Self::HistogramQuantileForcedMonotonicity { .. }
                 | Self::IncompatibleTypesInBinOp { .. }
@@ -155,6 +165,10 @@ impl Note {
                 *bucket_max = bucket_max.max(*bucket_max_2);
                 *diff_max = diff_max.max(*diff_max_2);
                 *more += more_2 + 1;
+                true
+            }
+            (Self::WindowsMoved { moved_ms }, Self::WindowsMoved { moved_ms: later }) => {
+                *moved_ms = (*moved_ms).max(*later);
                 true
             }
             (Self::InvalidQuantile { q: a }, Self::InvalidQuantile { q: b }) => same_float(*a, *b),

@@ -269,18 +269,19 @@ impl Db {
         let Some(last) = gone.iter().filter_map(of).map(|block| block.range().max).max() else {
             return Ok(());
         };
-        self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
         for id in &gone {
             tracing::info!(block = %id, "block is older than the retention: removed");
             if of(id).is_some_and(|block| !rolled_up(block)) {
                 tracing::error!(block = %id, "the disk is full: a block went by its age before it could be rolled up");
             }
         }
-        maintenance.doomed.extend(gone);
-        // Before they are removed: until then a start finds them.
+        // Before they go: whoever does not see them knows that they are gone, and until they are removed a start
+        // finds them.
         if let Some(history) = &self.history {
             history.raw_is_gone(Day::of(last));
         }
+        self.publish(|blocks| blocks.retain(|b| !gone.contains(&b.meta().id)));
+        maintenance.doomed.extend(gone);
         Ok(())
     }
 }

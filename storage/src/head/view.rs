@@ -101,6 +101,28 @@ impl SeriesView {
         self.chunks.is_empty() && self.loose.is_empty() && self.histograms.is_empty()
     }
 
+    /// A time before which there is no sample.
+    pub(crate) fn earliest(&self) -> Option<i64> {
+        let mut begin = 0;
+        let mut earliest: Option<i64> = None;
+        let mut take = |ts: Option<i64>| {
+            if let Some(ts) = ts {
+                earliest = Some(earliest.map_or(ts, |known| known.min(ts)));
+            }
+        };
+        for chunk in &self.chunks {
+            let bytes = self.bytes.get(begin..chunk.end).unwrap_or_default();
+            begin = chunk.end;
+            match &chunk.ts {
+                Some(slots) => take(slots.first().copied()),
+                None => drop(decode_timed(bytes, |ts, _| take(Some(ts)))),
+            }
+        }
+        take(self.loose.first().map(|sample| sample.ts));
+        take(self.histograms.first().map(|histogram| histogram.0));
+        earliest
+    }
+
     /// Appends the samples inside `range` to `out`, in order of time.
     pub(crate) fn read(&self, range: TimeRange, out: &mut SeriesData) -> Result<(), Malformed> {
         let from = out.ts.len();

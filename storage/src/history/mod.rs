@@ -19,11 +19,14 @@
 //! Threads: one builds at a time (its caller sees to that); everybody reads. The state is a snapshot behind a
 //! short lock; the lock of the log is held for the time of a commit.
 
+mod cache;
 mod columns;
 mod commit;
+mod day_rows;
 mod files;
 mod lasts;
 mod log;
+mod packed;
 mod period;
 mod reader;
 mod row;
@@ -32,7 +35,9 @@ mod schema;
 mod tests;
 mod writer;
 
+pub use cache::ROWS_KEPT_BYTES;
 pub use commit::{Change, Commit, DayState, FileEntry, State};
+pub(crate) use day_rows::DayRows;
 pub use files::TRASH_MS;
 pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
@@ -55,6 +60,7 @@ use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::model::TimeRange;
 
+use cache::Cache;
 use commit::staged_name;
 use files::Files;
 use log::Log;
@@ -64,7 +70,8 @@ pub struct History {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     tenant: String,
-    files: Files,
+    files: Arc<Files>,
+    cache: Cache,
     log: Mutex<Log>,
     state: RwLock<Arc<State>>,
     /// Whether the state tells of raw samples that are gone, and no commit does yet.
@@ -116,7 +123,8 @@ impl History {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
             tenant: tenant.to_owned(),
-            files,
+            files: Arc::new(files),
+            cache: Cache::default(),
             log: Mutex::new(log),
             state: RwLock::new(Arc::new(state)),
             unsaved: AtomicBool::new(false),
@@ -247,6 +255,16 @@ impl History {
         let file = built.files.iter().find(|file| file.tier == Tier::Day);
         let file = file.map(|file| self.read(day, built, file)).transpose()?;
         Ok(Some(Lasts::new(file)))
+    }
+
+    /// The rows of a day of `state`, to be read series by series. They are kept for a while.
+    pub(crate) fn rows(&self, day: Day, built: &DayState) -> Result<Arc<DayRows>> {
+        self.cache.get(&self.files, day, built)
+    }
+
+    /// To be called when rows were read: lets go of what is too much to be kept.
+    pub(crate) fn trim(&self) {
+        self.cache.trim();
     }
 
     /// Reads every file to its last row and shows what it found.

@@ -8,8 +8,9 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleTyp
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
+use super::packed::Span;
 use super::row::{Row, SeriesRows};
-use super::schema::{PROMOTED_LABELS, rollup};
+use super::schema::{PAGE_ROWS, PROMOTED_LABELS, leaf, rollup};
 use crate::codec::crc32;
 use crate::disk::Bytes;
 use crate::error::{Corruption, Error, Result};
@@ -75,6 +76,106 @@ impl RowFile {
     }
 }
 
+impl RowFile {
+    /// Its rows in spans of a page at most, which do not reach over the end of a row group.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let (mut spans, mut first) = (Vec::new(), 0);
+        for (group, meta) in self.reader.metadata().row_groups().iter().enumerate() {
+            let n_rows = usize::try_from(meta.num_rows()).unwrap_or(0);
+            for from in (0..n_rows).step_by(PAGE_ROWS) {
+                let n = PAGE_ROWS.min(n_rows - from);
+                spans.push(Span { group, from, first, n });
+                first += n;
+            }
+        }
+        spans
+    }
+
+    /// Memory of what is known of the file beside its bytes.
+    pub(super) fn footer_bytes(&self) -> u64 {
+        self.reader.metadata().memory_size() as u64
+    }
+
+    /// Some rows of a flat column.
+    pub(super) fn column<T: DataType>(
+        &self,
+        span: Span,
+        leaf: usize,
+    ) -> ParquetResult<Optional<T::T>> {
+        let Column { values, defined, .. } = self.rows_of::<T>(span, leaf)?;
+        Ok(Optional { values, defined, n_rows: span.n })
+    }
+
+    /// Some rows of a column of lists that may be absent.
+    pub(super) fn lists<T: DataType>(&self, span: Span, leaf: usize) -> ParquetResult<Lists<T::T>> {
+        Ok(Lists { column: self.rows_of::<T>(span, leaf)?, at: 0, element: 2 })
+    }
+
+    fn rows_of<T: DataType>(&self, span: Span, leaf: usize) -> ParquetResult<Column<T::T>> {
+        let group = self.reader.get_row_group(span.group)?;
+        let mut reader = get_typed_column_reader::<T>(group.get_column_reader(leaf)?);
+        if reader.skip_records(span.from)? != span.from {
+            return Err(short("rows"));
+        }
+        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = 0;
+        while read < span.n {
+            let levels = (Some(&mut defined), Some(&mut repeated));
+            let (rows, _, _) =
+                reader.read_records(span.n - read, levels.0, levels.1, &mut values)?;
+            if rows == 0 {
+                return Err(short("rows"));
+            }
+            read += rows;
+        }
+        Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
+    }
+
+    /// The id of every row.
+    pub(super) fn ids(&self) -> Result<Vec<i64>> {
+        let read = || {
+            let mut ids = Vec::new();
+            for span in self.spans() {
+                ids.extend(self.column::<Int64Type>(span, leaf::SERIES_ID)?.required()?);
+            }
+            Ok(ids)
+        };
+        read().map_err(|cause| self.undecoded(&cause))
+    }
+
+    /// The labels of every row.
+    pub(super) fn labels(&self) -> Result<Vec<Labels>> {
+        let read = || {
+            let mut all = Vec::new();
+            let (mut row_keys, mut row_texts) = (Vec::new(), Vec::new());
+            for group in 0..self.n_groups() {
+                let group = self.reader.get_row_group(group)?;
+                let n_rows =
+                    usize::try_from(group.metadata().num_rows()).map_err(|_| short("rows"))?;
+                let mut columns = Columns { group: &*group, next: leaf::METRIC, n_rows };
+                let metric = columns.required::<ByteArrayType>()?;
+                columns.next = leaf::LABEL_KEY;
+                let mut keys =
+                    Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+                let mut texts =
+                    Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+                for name in metric {
+                    keys.next(&mut row_keys)?;
+                    texts.next(&mut row_texts)?;
+                    all.push(labels_of(&name, &row_keys, &row_texts)?);
+                }
+            }
+            Ok(all)
+        };
+        read().map_err(|cause| self.undecoded(&cause))
+    }
+
+    /// What is told of bytes whose checksum is right and that are no rows.
+    pub(super) fn undecoded(&self, _: &ParquetError) -> Error {
+        Corruption::new(&self.path, 0, "a history file does not decode").into()
+    }
+}
+
 /// The values of a column with their levels.
 struct Column<T> {
     values: std::vec::IntoIter<T>,
@@ -82,7 +183,7 @@ struct Column<T> {
     repeated: Vec<i16>,
 }
 
-fn short(what: &str) -> ParquetError {
+pub(super) fn short(what: &str) -> ParquetError {
     ParquetError::General(format!("a column of {what} ends early"))
 }
 
@@ -119,17 +220,24 @@ impl Columns<'_> {
 
     fn optional<T: DataType>(&mut self) -> ParquetResult<Optional<T::T>> {
         let Column { values, defined, .. } = self.column::<T>()?;
-        Ok(Optional { values, defined })
+        Ok(Optional { values, defined, n_rows: self.n_rows })
     }
 }
 
-struct Optional<T> {
+/// The values of a flat column, some of which may be absent.
+pub(super) struct Optional<T> {
     values: std::vec::IntoIter<T>,
     defined: std::vec::IntoIter<i16>,
+    n_rows: usize,
 }
 
 impl<T> Optional<T> {
-    fn next(&mut self) -> ParquetResult<Option<T>> {
+    /// The values of a column that has one in every row.
+    pub(super) fn required(self) -> ParquetResult<std::vec::IntoIter<T>> {
+        if self.values.len() == self.n_rows { Ok(self.values) } else { Err(short("values")) }
+    }
+
+    pub(super) fn next(&mut self) -> ParquetResult<Option<T>> {
         match self.defined.next() {
             Some(0) => Ok(None),
             Some(_) => self.values.next().map(Some).ok_or_else(|| short("values")),
@@ -146,7 +254,7 @@ impl<T> Optional<T> {
 }
 
 /// A column of lists.
-struct Lists<T> {
+pub(super) struct Lists<T> {
     column: Column<T>,
     at: usize,
     /// Level from which on there is an element.
@@ -155,7 +263,7 @@ struct Lists<T> {
 
 impl<T> Lists<T> {
     /// The elements of the next row.
-    fn next(&mut self, out: &mut Vec<T>) -> ParquetResult<()> {
+    pub(super) fn next(&mut self, out: &mut Vec<T>) -> ParquetResult<()> {
         out.clear();
         loop {
             let level = self.column.defined.next().ok_or_else(|| short("levels"))?;

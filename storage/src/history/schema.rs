@@ -81,6 +81,33 @@ message rollup {
 }
 ";
 
+/// Places of the columns that are read one by one, counting what has values.
+pub(super) mod leaf {
+    pub(in crate::history) const METRIC: usize = 1;
+    pub(in crate::history) const SERIES_ID: usize = 2;
+    pub(in crate::history) const TS: usize = 3;
+    pub(in crate::history) const LABEL_KEY: usize = 4;
+    pub(in crate::history) const COUNT: usize = 12;
+    pub(in crate::history) const FIRST_TS: usize = 13;
+    pub(in crate::history) const FIRST: usize = 14;
+    pub(in crate::history) const LAST_TS: usize = 15;
+    pub(in crate::history) const LAST: usize = 16;
+    pub(in crate::history) const MIN: usize = 17;
+    pub(in crate::history) const MAX: usize = 18;
+    pub(in crate::history) const SUM: usize = 19;
+    pub(in crate::history) const SUM_C: usize = 20;
+    pub(in crate::history) const RESETS: usize = 22;
+    pub(in crate::history) const RESET_SUM: usize = 23;
+    pub(in crate::history) const RESET_PREV: usize = 24;
+    pub(in crate::history) const CHANGES: usize = 25;
+    pub(in crate::history) const STALE_TS: usize = 26;
+    pub(in crate::history) const PREV_TS: usize = 27;
+    pub(in crate::history) const PREV: usize = 28;
+    pub(in crate::history) const MIN_TS: usize = 29;
+    pub(in crate::history) const MAX_TS: usize = 30;
+    pub(in crate::history) const N_HISTOGRAMS: usize = 32;
+}
+
 static SCHEMA: LazyLock<std::result::Result<TypePtr, String>> =
     LazyLock::new(|| parse_message_type(ROLLUP).map(Arc::new).map_err(|error| error.to_string()));
 
@@ -173,6 +200,39 @@ mod tests {
         collect(&rollup().unwrap(), &mut ids);
         ids.sort_unstable();
         assert_eq!(ids, (1..=35).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn columns_stand_in_their_places() {
+        let descriptor = SchemaDescriptor::new(rollup().unwrap());
+        let path = |at: usize| descriptor.column(at).path().string();
+        for (at, name) in [
+            (leaf::METRIC, "metric"),
+            (leaf::SERIES_ID, "series_id"),
+            (leaf::TS, "ts"),
+            (leaf::LABEL_KEY, "labels.key_value.key"),
+            (leaf::COUNT, "count"),
+            (leaf::FIRST_TS, "first_ts"),
+            (leaf::FIRST, "first"),
+            (leaf::LAST_TS, "last_ts"),
+            (leaf::LAST, "last"),
+            (leaf::MIN, "min"),
+            (leaf::MAX, "max"),
+            (leaf::SUM, "sum"),
+            (leaf::SUM_C, "sum_c"),
+            (leaf::RESETS, "resets"),
+            (leaf::RESET_SUM, "reset_sum"),
+            (leaf::RESET_PREV, "reset_prev.list.element"),
+            (leaf::CHANGES, "changes"),
+            (leaf::STALE_TS, "stale_ts"),
+            (leaf::PREV_TS, "prev_ts"),
+            (leaf::PREV, "prev"),
+            (leaf::MIN_TS, "min_ts"),
+            (leaf::MAX_TS, "max_ts"),
+            (leaf::N_HISTOGRAMS, "histograms"),
+        ] {
+            assert_eq!(path(at), name);
+        }
     }
 
     #[test]

@@ -2,13 +2,18 @@
 
 mod budget;
 mod merge;
+mod newest;
+mod past;
 mod select;
+mod tiling;
 
 pub use budget::{Budget, BudgetLimits, BudgetUsage, MemoryPool, Reservation};
 pub(crate) use merge::merge;
+pub(crate) use past::Past;
 pub(crate) use select::{Selection, Wanted};
 
 use crate::error::Result;
+use crate::model::window::{Need, Pieces, Spaced};
 use crate::model::{Labels, Matcher, SeriesData, TimeRange};
 
 /// What the reader will do with the series, so that storage can leave work out. Hints never change a result,
@@ -60,8 +65,61 @@ pub trait SeriesSet: Send + Sync {
     fn read(&self, i: usize, range: TimeRange, budget: &Budget, out: &mut SeriesData)
     -> Result<()>;
 
+    /// Windows of the series from summaries of whole hours and days where that is faster than reading all samples
+    /// of the windows, or all there is. `None`: samples are to be read.
+    fn tile<'s>(
+        &'s self,
+        _windows: &Spaced,
+        _need: Need,
+        _budget: &Budget,
+    ) -> Result<Option<Box<dyn WindowSet + 's>>> {
+        Ok(None)
+    }
+
+    /// Adds to `out`, which holds what [`SeriesSet::read`] gave, what summaries tell of the newest samples of series
+    /// `i` at `times` (ascending) that are at most `lookback_ms` old: samples, and a stale marker at a time for which
+    /// they do not tell. Whether there was such a time.
+    fn read_newest(
+        &self,
+        _i: usize,
+        _times: &[i64],
+        _lookback_ms: i64,
+        _budget: &Budget,
+        _out: &mut SeriesData,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Since when there are samples, where earlier ones are known to be gone and summaries of them are there.
+    fn samples_begin_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// What the answer lacks (a quarantined block, say), one sentence each.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Windows of selected series in pieces: samples, and summaries of stretches that lie wholly inside or outside of
+/// every window.
+pub trait WindowSet: Send + Sync {
+    /// Beginning and end of each window, in the order in which they were asked for.
+    fn windows(&self) -> &[(i64, i64)];
+
+    /// How far windows were moved back at most, because the samples at their ends are gone; 0 when none was.
+    fn moved_ms(&self) -> i64;
+
+    /// Replaces `pieces` by those of series `i`. `false`: it has native histograms, and `data` holds the samples of
+    /// all windows instead. Charges the budget for samples and summaries.
+    fn read(
+        &self,
+        i: usize,
+        budget: &Budget,
+        pieces: &mut Pieces,
+        data: &mut SeriesData,
+    ) -> Result<bool>;
+
+    /// What the answers lack, known when all series were read, one sentence each.
+    fn warnings(&self) -> Vec<String>;
 }

@@ -10,11 +10,15 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
 use super::merge::merge;
-use super::{Budget, Reservation, SeriesSet};
+use super::newest::Newest;
+use super::past::{Past, Tiled};
+use super::{Budget, Reservation, SeriesSet, WindowSet};
 use crate::block::{Block, Damage, ReadScratch};
 use crate::error::{Corruption, Error, Result};
 use crate::head::{HeadSelected, SeriesView};
+use crate::history::Day;
 use crate::index::PageRef;
+use crate::model::window::{Need, Spaced};
 use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
 /// Series taken from an index between two looks at the budget.
@@ -48,7 +52,9 @@ struct Entry {
 }
 
 /// The selected series.
-pub(crate) struct Selection {
+pub(crate) struct Selection<'h> {
+    past: Option<Past<'h>>,
+    samples_begin_ms: Option<i64>,
     blocks: Vec<Arc<Block>>,
     entries: Vec<Entry>,
     parts: Vec<Part>,
@@ -119,7 +125,29 @@ fn add_block(
     })
 }
 
-impl Selection {
+/// Adds the series that rows alone tell of.
+fn add_rows(
+    gather: &mut Gather,
+    past: &Past<'_>,
+    days: &[Day],
+    wanted: &Wanted<'_>,
+    (budget, memory, missing): (&Budget, &mut Reservation, &mut Vec<String>),
+) -> Result<()> {
+    let mut n = 0usize;
+    past.series_of(days, missing, &mut |labels| {
+        if n.is_multiple_of(SERIES_PER_CHECK) {
+            budget.check_series(gather.entries.len() as u64)?;
+        }
+        n += 1;
+        if wanted.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name))) {
+            memory.add(SELECTED_ENTRY_BYTES + LOOKUP_BYTES)?;
+            gather.entry(labels.clone());
+        }
+        Ok(())
+    })
+}
+
+impl<'h> Selection<'h> {
     /// Unites what the head gave with the series of `blocks`. The head must have been asked before
     /// `blocks` was taken: a sample may then be seen twice, which merging mends, but never not at all.
     /// With `head` comes what has been charged for it.
@@ -130,9 +158,13 @@ impl Selection {
         budget: &Budget,
         mut missing: Vec<String>,
         dropped: Arc<AtomicU64>,
+        past: Option<Past<'h>>,
     ) -> Result<Self> {
         budget.check_series(head.len() as u64)?;
-        let one_source = blocks.len() + usize::from(!head.is_empty()) < 2;
+        let rows_alone = past.as_ref().map(|past| past.days_without_samples(wanted.range));
+        let rows_alone = rows_alone.unwrap_or_default();
+        let n_sources = blocks.len() + usize::from(!head.is_empty()) + rows_alone.len();
+        let one_source = n_sources < 2 && rows_alone.is_empty();
         let entry_bytes = SELECTED_ENTRY_BYTES + if one_source { 0 } else { LOOKUP_BYTES };
         memory.add(head.len() as u64 * entry_bytes)?;
         let mut gather = Gather {
@@ -161,6 +193,9 @@ impl Selection {
                 added => added?,
             }
         }
+        if let Some(past) = &past {
+            add_rows(&mut gather, past, &rows_alone, wanted, (budget, &mut memory, &mut missing))?;
+        }
         budget.check_series(gather.entries.len() as u64)?;
         let mut entries = gather.entries;
         parts.sort_by_key(|part| part.entry);
@@ -176,7 +211,33 @@ impl Selection {
             entries.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
         let damages = Mutex::default();
-        Ok(Self { blocks, entries, parts, pages, missing, damages, dropped, _memory: memory })
+        let samples_begin_ms = rows_alone.last().map(|day| day.end_ms());
+        Ok(Self {
+            past,
+            samples_begin_ms,
+            blocks,
+            entries,
+            parts,
+            pages,
+            missing,
+            damages,
+            dropped,
+            _memory: memory,
+        })
+    }
+
+    /// The earliest time at which the head may hold a sample of series `i`.
+    pub(super) fn head_begins(&self, i: usize) -> Option<i64> {
+        self.entries.get(i)?.head.as_ref()?.earliest()
+    }
+
+    /// Replaces `out` by what the head held of series `i`.
+    pub(super) fn read_head(&self, i: usize, out: &mut SeriesData) {
+        out.clear();
+        if let Some(view) = self.entries.get(i).and_then(|entry| entry.head.as_ref()) {
+            let own = view.read(TimeRange::ALL, out);
+            debug_assert!(own.is_ok(), "the head's own chunks");
+        }
     }
 
     /// The first damage that a read met.
@@ -201,7 +262,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-impl SeriesSet for Selection {
+impl SeriesSet for Selection<'_> {
     fn len(&self) -> usize {
         self.entries.len()
     }
@@ -252,6 +313,36 @@ impl SeriesSet for Selection {
             }
             budget.count_read(out.len() as u64)
         })
+    }
+
+    fn tile<'s>(
+        &'s self,
+        windows: &Spaced,
+        need: Need,
+        budget: &Budget,
+    ) -> Result<Option<Box<dyn WindowSet + 's>>> {
+        let Some(past) = &self.past else { return Ok(None) };
+        let tiled = Tiled::new(self, past, windows, need, budget)?;
+        Ok(tiled.map(|tiled| Box::new(tiled) as Box<dyn WindowSet + 's>))
+    }
+
+    fn read_newest(
+        &self,
+        i: usize,
+        times: &[i64],
+        lookback_ms: i64,
+        budget: &Budget,
+        out: &mut SeriesData,
+    ) -> Result<bool> {
+        let (Some(past), Some(begin_ms)) = (&self.past, self.samples_begin_ms) else {
+            return Ok(false);
+        };
+        let newest = Newest { past, labels: self.labels(i), begin_ms, lookback_ms };
+        newest.read(times, budget, out)
+    }
+
+    fn samples_begin_ms(&self) -> Option<i64> {
+        self.samples_begin_ms
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -123,7 +123,7 @@ pub(crate) fn roll_up(
     Ok(work)
 }
 
-fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Selection> {
+fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Selection<'static>> {
     let budget = Budget::unlimited();
     let matcher = match names {
         [name] => Matcher::equal(METRIC_NAME, *name),
@@ -135,7 +135,7 @@ fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Sel
     let wanted = Wanted { matchers: &[matcher], range, any_order: true, labels_only: false };
     let head = (Vec::new(), budget.reserve(0)?);
     let selection =
-        Selection::new(head, blocks.to_vec(), &wanted, &budget, Vec::new(), Arc::default())?;
+        Selection::new(head, blocks.to_vec(), &wanted, &budget, Vec::new(), Arc::default(), None)?;
     match (selection.warnings().first(), blocks.first()) {
         (Some(warning), Some(block)) => {
             tracing::error!(%warning, "a day of these samples is not rolled up");
@@ -167,7 +167,7 @@ fn parts(ids: &[i64]) -> Vec<RangeInclusive<i64>> {
 }
 
 fn read_part(
-    selection: &Selection,
+    selection: &Selection<'_>,
     ids: &[i64],
     part: &RangeInclusive<i64>,
     (day, range): (Day, TimeRange),

@@ -6,6 +6,7 @@
 //! - `of(a ++ b)` equals `of(a)` merged with `of(b)`, bit for bit in every field but the pair
 //!   `(sum, sum_c)`; merging is associative in the same sense, an empty summary is neutral.
 //! - [`Sliding`] and [`Overlapping`] give for many windows at once the bits that [`slices`] gives for each.
+//! - [`Pieces`] gives for many windows at once what merging summaries gives for each.
 //! - [`slices`] gives the same bits as a summary for every function that both have.
 //! - A counter reset, a change, a minimum are what Prometheus 3.x takes for them (`promql/functions.go`).
 //!
@@ -20,6 +21,7 @@
 mod bounds;
 mod extrapolate;
 mod overlapping;
+mod pieces;
 mod pre_resets;
 pub mod slices;
 mod sliding;
@@ -28,6 +30,7 @@ mod tests;
 
 pub use extrapolate::{RangeWindow, compensated_add};
 pub use overlapping::{Fold, Overlapping};
+pub use pieces::{Need, PieceCursor, Pieces};
 pub use pre_resets::PreResets;
 pub use sliding::{Change, Sliding, Spaced};
 
@@ -119,12 +122,17 @@ impl WindowSummary {
         (self.prev_ts, self.prev) =
             if later.count > 1 { (later.prev_ts, later.prev) } else { (self.last_ts, self.last) };
         (self.last_ts, self.last) = (later.last_ts, later.last);
-        (self.sum, self.sum_c) = compensated_add(later.sum, self.sum, self.sum_c);
-        if !self.sum.is_infinite() {
-            (self.sum, self.sum_c) = compensated_add(later.sum_c, self.sum, self.sum_c);
-        }
+        self.take_sum((later.sum, later.sum_c));
         self.count += later.count;
         self.stale_ts = later.stale_ts;
+    }
+
+    /// Adds the sum of samples that follow and its compensation.
+    fn take_sum(&mut self, (sum, sum_c): (f64, f64)) {
+        (self.sum, self.sum_c) = compensated_add(sum, self.sum, self.sum_c);
+        if !self.sum.is_infinite() {
+            (self.sum, self.sum_c) = compensated_add(sum_c, self.sum, self.sum_c);
+        }
     }
 
     /// The step from the last sample to the one that follows.
