@@ -138,7 +138,7 @@ fn select(c: &mut Criterion) {
     let mut group = c.benchmark_group("select");
     group.throughput(Throughput::Elements(read_all(&db, &matchers, &mut data) as u64));
     group.bench_function("head", |b| b.iter(|| read_all(&db, &matchers, &mut data)));
-    // The first round notes the time, from which the second one is an hour.
+    // The first round notes the time; the second one, an hour later, flushes.
     for now_ms in [NOW_MS, NOW_MS + 3_600_000] {
         store.maintain(now_ms).unwrap();
     }
