@@ -8,7 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nines_storage::{DbStats, Error, Store};
+use nines_storage::{DbStats, Error, Store, give_free_memory_back};
 
 use crate::clock::now_ms;
 use crate::http::App;
@@ -93,6 +93,7 @@ fn maintain(app: &App, store: &Store, was_failing: bool) -> bool {
     let after = totals(store);
     let flushes = after.flushes.saturating_sub(before.flushes);
     if flushes > 0 {
+        give_free_memory_back();
         tracing::info!(
             flushes,
             blocks = after.blocks,
@@ -119,6 +120,7 @@ fn merge(app: &App, store: &Store, was_failing: bool) -> bool {
     let after = totals(store);
     let compactions = after.compactions.saturating_sub(before.compactions);
     if compactions > 0 {
+        give_free_memory_back();
         tracing::info!(
             compactions,
             blocks = after.blocks,
@@ -137,6 +139,7 @@ fn roll(app: &App, store: &Store, was_failing: bool) -> bool {
     let after = totals(store);
     let days = after.days_rolled_up.saturating_sub(before.days_rolled_up);
     if days > 0 {
+        give_free_memory_back();
         tracing::info!(
             days,
             history_bytes = after.history_bytes,

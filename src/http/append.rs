@@ -1,18 +1,18 @@
 //! A compressed body becomes samples in a database: [`nines_proto::decompress`], then [`crate::ingest`].
 
-use std::cell::RefCell;
-
 use nines_proto::{DECODED_BYTES_MAX, Protocol, decompress};
 use nines_storage::Db;
+use parking_lot::Mutex;
 
 use crate::ingest::{self, IngestError, Limits, WriteSummary};
 
-/// Largest decompression buffer that a thread keeps for its next body.
+/// Largest decompression buffer that is kept for another body, and how many are.
 const BUFFER_BYTES_KEPT_MAX: usize = 2 << 20;
+const BUFFERS_KEPT_MAX: usize = 8;
 
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+/// Buffers that nobody uses. The one used last is the next: no more are kept than bodies were written at a time,
+/// however many threads take turns.
+static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// What became of a body.
 pub(super) enum Appended {
@@ -26,14 +26,16 @@ pub(super) enum Appended {
 
 /// Decodes `body` and appends it. Blocks until the samples are durable.
 pub(super) fn append(db: &Db, protocol: Protocol, body: &[u8], now_ms: i64) -> Appended {
-    // Taken out, not borrowed: a panic further down must leave a usable buffer behind.
-    let mut buffer = BUFFER.take();
+    let mut buffer = BUFFERS.lock().pop().unwrap_or_default();
     let appended = match decompress(body, DECODED_BYTES_MAX, &mut buffer) {
         Ok(message) => append_message(db, protocol, message, now_ms),
         Err(error) => Appended::Undecodable(error.to_string()),
     };
     if buffer.capacity() <= BUFFER_BYTES_KEPT_MAX {
-        BUFFER.set(buffer);
+        let mut kept = BUFFERS.lock();
+        if kept.len() < BUFFERS_KEPT_MAX {
+            kept.push(buffer);
+        }
     }
     appended
 }

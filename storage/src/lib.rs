@@ -29,7 +29,7 @@ pub use error::{Corruption, Error, ErrorKind, Result};
 pub use head::{
     Appender, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
 };
-pub use heap::give_large_blocks_back;
+pub use heap::{give_free_memory_back, give_large_blocks_back};
 pub use imports::{IMPORTS_VERSION, ImportState, Imports};
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};

@@ -21,9 +21,6 @@ use crate::error::{Corruption, Result};
 use crate::index::{EntityId, IndexFile, LabelWalk, PageRef};
 use crate::model::{Histogram, Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
 
-/// Inflated pages kept while merging: those of one target in the months that one block may hold.
-const MERGE_INFLATED_BYTES_MAX: usize = 64 << 20;
-
 /// Buffers of one reading thread, for any number of blocks.
 #[derive(Debug, Default)]
 pub struct ReadScratch {
@@ -32,12 +29,10 @@ pub struct ReadScratch {
 }
 
 impl ReadScratch {
-    /// For reading all series of targets over many windows one after the other: keeps more inflated pages.
-    pub(crate) fn for_many_windows() -> Self {
-        Self {
-            inflated: InflatedPages::with_bytes_max(MERGE_INFLATED_BYTES_MAX),
-            ..Self::default()
-        }
+    /// Keeps so many bytes of inflated pages. For reading all series of targets one after the other over many
+    /// windows: each page is inflated once if those of a target are kept.
+    pub(crate) fn with_inflated_bytes_max(bytes: usize) -> Self {
+        Self { inflated: InflatedPages::with_bytes_max(bytes), ..Self::default() }
     }
 }
 

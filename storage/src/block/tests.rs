@@ -289,7 +289,7 @@ fn a_target_larger_than_the_buffer_is_written_in_runs() {
     let all = realistic(10, 2, 30, 700);
     let mut writer =
         Writer::new(Arc::clone(&disk), &dir, BlockId(1), 0, Vec::new(), &targets()).unwrap();
-    writer.set_group_bytes_max(100_000);
+    writer.limit_group_bytes(100_000);
     fill(writer, &all).unwrap();
     let block = Block::open(Arc::clone(&disk), &dir.join(BlockId(1).to_string())).unwrap();
     let entity = block.index().entity_of(SeriesOrd(0)).unwrap();

@@ -16,9 +16,12 @@ use crate::model::{Labels, SeriesData, TimeRange};
 /// Bytes of samples of one group kept in memory. What exceeds it starts pages, and with them timestamp columns, anew.
 const GROUP_BYTES_MAX: usize = 32 << 20;
 /// The same for a block from the head, whose series have few samples each, so that pages are full before.
-const GROUP_BYTES_MAX_FRESH: usize = 4 << 20;
+const GROUP_BYTES_MAX_FRESH: usize = 2 << 20;
 
-/// A block being written. In memory: the index rows, and of the samples one group at most.
+/// Where rows of the index wait while a block is written.
+const ROWS_FILE: &str = "rows";
+
+/// A block being written. In memory: the index but for its rows, and of the samples one group at most.
 /// Dropped unfinished, it removes what it wrote as far as it can; the rest goes at the next start.
 pub struct Writer {
     disk: Arc<dyn Disk>,
@@ -89,7 +92,9 @@ impl Writer {
         disk.create_dir_all(&unfinished)?;
         let mut chunks = SealingFile::create(disk.as_ref(), &unfinished.join(CHUNKS_FILE))?;
         chunks.write(&chunks_header(CHUNKS_VERSION))?;
+        let rows = unfinished.join(ROWS_FILE);
         Ok(Self {
+            index: IndexBuilder::with_file(target_labels, Arc::clone(&disk), rows),
             disk,
             blocks_dir: blocks_dir.to_owned(),
             unfinished,
@@ -100,7 +105,6 @@ impl Writer {
                 compressor: (level > 0).then(Compressor::default),
             },
             target_labels: target_labels.to_vec(),
-            index: IndexBuilder::new(target_labels),
             meta: BlockMeta {
                 version: BLOCK_META_VERSION,
                 id,
@@ -197,9 +201,9 @@ impl Writer {
         Ok(())
     }
 
-    #[cfg(test)]
-    pub(super) fn set_group_bytes_max(&mut self, bytes: usize) {
-        self.group_bytes_max = bytes;
+    /// Keeps so many bytes of samples in memory at most, where it would keep more.
+    pub(crate) fn limit_group_bytes(&mut self, bytes: usize) {
+        self.group_bytes_max = self.group_bytes_max.min(bytes);
     }
 
     fn count(&mut self, data: &SeriesData) {
@@ -272,6 +276,7 @@ impl Writer {
         }
         let mut index = SealingFile::create(self.disk.as_ref(), &self.unfinished.join(INDEX_FILE))?;
         write_index(&self.index, &self.sink.pages, &mut |bytes| index.write(bytes))?;
+        self.index.remove_file()?;
         self.meta.index_bytes = index.seal()?;
         let mut meta = SealingFile::create(self.disk.as_ref(), &self.unfinished.join(META_FILE))?;
         meta.write(&self.meta.encode())?;

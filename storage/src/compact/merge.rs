@@ -115,19 +115,20 @@ fn sorted(block: &Block, target_labels: &[String]) -> Result<Vec<Series>> {
 }
 
 /// Writes the series of all `blocks`, which are in the order of acceptance. `step` is called before each and
-/// ends the merge by its error. Answers how many samples were dropped because an earlier block has another
-/// value at their time.
+/// ends the merge by its error. Of the pages read, `inflated_bytes_max` bytes are kept. Answers how many samples
+/// were dropped because an earlier block has another value at their time.
 pub(super) fn write_merged(
     writer: &mut Writer,
     blocks: &[&Block],
     target_labels: &[String],
+    inflated_bytes_max: usize,
     step: &mut dyn FnMut() -> Result<()>,
 ) -> Result<u64> {
     let mut sources = Vec::with_capacity(blocks.len());
     for block in blocks {
         sources.push(Source::open(block, target_labels)?);
     }
-    let mut scratch = ReadScratch::for_many_windows();
+    let mut scratch = ReadScratch::with_inflated_bytes_max(inflated_bytes_max);
     let (mut data, mut part) = (SeriesData::default(), SeriesData::default());
     let mut group: Option<Labels> = None;
     let mut dropped = 0;

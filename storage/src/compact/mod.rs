@@ -12,6 +12,12 @@ use crate::block::{Block, BlockId, Sealed, Writer};
 use crate::disk::Disk;
 use crate::error::Result;
 
+/// A merge holds this part of the bytes that it merges as samples of a group, and twice that as inflated pages:
+/// what is scraped for minutes takes little memory, and blocks of months get full pages. Between these bounds.
+const HELD_PART: u64 = 32;
+const HELD_BYTES_MIN: usize = 2 << 20;
+const HELD_BYTES_MAX: usize = 32 << 20;
+
 /// What a compaction wrote.
 pub(crate) struct Compacted {
     /// Not to be seen before it is published. `None` when no sample was left.
@@ -41,7 +47,10 @@ pub(crate) fn compact(
     let level = sources.iter().map(|b| b.meta().level).max().unwrap_or(0) + 1;
     let mut writer = Writer::new(Arc::clone(disk), blocks_dir, id, level, ids, target_labels)?;
     let blocks: Vec<&Block> = sources.iter().map(|block| &**block).collect();
-    match merge::write_merged(&mut writer, &blocks, target_labels, step) {
+    let part = blocks.iter().map(|block| block.bytes()).sum::<u64>() / HELD_PART;
+    let held = usize::try_from(part).unwrap_or(usize::MAX).clamp(HELD_BYTES_MIN, HELD_BYTES_MAX);
+    writer.limit_group_bytes(held);
+    match merge::write_merged(&mut writer, &blocks, target_labels, 2 * held, step) {
         Ok(dropped) if writer.is_empty() => {
             writer.abort()?;
             Ok(Compacted { sealed: None, dropped })

@@ -25,7 +25,7 @@ const WAL_BYTES_PER_SERIES: u64 = 512;
 /// Memory of chunks that the head may always fill before a flush, and that a series may: beyond it chunks would
 /// take more than all the rest that is kept of the series.
 const CHUNK_BYTES_MIN: u64 = 32 << 20;
-const CHUNK_BYTES_PER_SERIES: u64 = 44;
+const CHUNK_BYTES_PER_SERIES: u64 = 32;
 /// Log that is not worth a flush before a stop: it is replayed in about a second.
 const STOP_FLUSH_BYTES: u64 = 96 << 20;
 

@@ -1,5 +1,8 @@
 //! The index of a block while the block is written: label sets come in the order of the block, each once, so
-//! that nothing has to be found again but texts and shapes. A series costs some ten bytes.
+//! that nothing has to be found again but texts and shapes. A series costs less than ten bytes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -10,7 +13,9 @@ use super::pairs::{Class, NO_METRIC};
 use super::parts::{Before, Parts};
 use super::split::is_target;
 use super::values::SymbolHashing;
+use super::written_rows::{Spill, WrittenRows};
 use crate::codec::put_uvarint;
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::model::{Labels, METRIC_NAME, split_pair};
 
@@ -38,7 +43,6 @@ pub(super) struct Value {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct IndexBuilder {
     target_labels: Vec<String>,
     pub(super) name_texts: Interner<u8>,
@@ -53,13 +57,13 @@ pub(crate) struct IndexBuilder {
     /// Of each entity the number of its labels, and of each label the numbers of name and value.
     pub(super) entities: Vec<u8>,
     /// Of each series the numbers of its shape and of the values for the names of the shape.
-    pub(super) rows: Vec<u8>,
+    pub(super) rows: WrittenRows,
     n_series: u32,
     parts: Parts,
     before: Before,
 }
 
-fn too_large() -> Error {
+pub(super) fn too_large() -> Error {
     Error::Limit {
         limit: "index",
         what: "the index of a block is too large",
@@ -79,7 +83,7 @@ impl IndexBuilder {
             shape_series: Vec::new(),
             entity_series: Vec::new(),
             entities: Vec::new(),
-            rows: Vec::new(),
+            rows: WrittenRows::default(),
             n_series: 0,
             parts: Parts::default(),
             before: Before::default(),
@@ -87,6 +91,17 @@ impl IndexBuilder {
         builder.name_texts.intern(METRIC_NAME.as_bytes());
         builder.names.push(Name::new(Class::Metric));
         builder
+    }
+
+    /// The same with rows set aside in a file `path` until [`IndexBuilder::remove_file`].
+    pub(crate) fn with_file(target_labels: &[String], disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        let rows = WrittenRows::spilling(Spill::new(disk, path));
+        Self { rows, ..Self::new(target_labels) }
+    }
+
+    /// Removes the file, if there is one. The index can not be written any more.
+    pub(crate) fn remove_file(&mut self) -> Result<()> {
+        self.rows.remove_file()
     }
 
     /// Number of series.
@@ -231,10 +246,9 @@ impl IndexBuilder {
         if let Some(series) = self.shape_series.get_mut(shape as usize) {
             series.push(ord);
         }
-        put_uvarint(&mut self.rows, u64::from(shape));
+        self.rows.push(shape, residual)?;
         let names = self.shapes.get(shape).get(1..).unwrap_or_default();
         for (name, value) in names.iter().zip(residual) {
-            put_uvarint(&mut self.rows, u64::from(*value));
             if let Some(name) = self.names.get_mut(*name as usize) {
                 name.hold(*value, ord);
             }

@@ -3,11 +3,12 @@
 use roaring::RoaringBitmap;
 
 use super::ascending::Ascending;
-use super::builder::{IndexBuilder, METRIC};
+use super::builder::{IndexBuilder, METRIC, too_large};
 use super::pairs::{Class, NO_METRIC};
 use super::sections::{Section, SectionSink};
-use crate::codec::{Malformed, Reader, put_uvarint};
-use crate::error::{Error, Result};
+use super::written_rows::own;
+use crate::codec::{Reader, put_uvarint};
+use crate::error::Result;
 
 /// Rows between two entries of the row offset table.
 pub const INDEX_ROWS_PER_OFFSET: u32 = 16;
@@ -44,14 +45,6 @@ pub struct PageRef {
     pub first_ord: u32,
     /// Highest ordinal inside.
     pub last_ord: u32,
-}
-
-fn too_large() -> Error {
-    Error::Limit {
-        limit: "index",
-        what: "the index of a block is too large",
-        max: u64::from(u32::MAX),
-    }
 }
 
 fn narrow(value: usize) -> Result<u32> {
@@ -319,23 +312,17 @@ fn each_row(
     out: &mut Vec<u8>,
     mut each: impl FnMut(u32, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
-    let mut rows = Reader::new(&index.rows);
-    for ord in 0..index.n_series() {
-        let shape = own(rows.uvarint("shape"))?;
-        put_uvarint(out, shape);
-        for name in index.shapes.get(shape as u32).get(1..).unwrap_or_default() {
-            let value = own(rows.uvarint("value"))? as u32;
-            put_uvarint(out, u64::from(numbering.value(*name, value)?));
+    let mut ord = 0;
+    index.rows.each(&mut |shape, values| {
+        put_uvarint(out, u64::from(shape));
+        let names = index.shapes.get(shape).get(1..).unwrap_or_default();
+        for (name, value) in names.iter().zip(values) {
+            put_uvarint(out, u64::from(numbering.value(*name, *value)?));
         }
         each(ord, out)?;
-    }
-    Ok(())
-}
-
-/// A number that the builder wrote for itself.
-fn own(read: std::result::Result<u64, Malformed>) -> Result<u64> {
-    debug_assert!(read.is_ok(), "the builder's own bytes");
-    read.map_err(|cause| Error::Invalid { what: format!("the index of a block: {cause}") })
+        ord += 1;
+        Ok(())
+    })
 }
 
 fn page_directory(pages: &[PageRef]) -> Vec<u8> {

@@ -37,6 +37,7 @@ mod sections;
 mod split;
 mod top;
 mod values;
+mod written_rows;
 
 pub(crate) use builder::IndexBuilder;
 pub(crate) use copy::RowCopier;

@@ -79,32 +79,45 @@ impl MemIndex {
             return Vec::new();
         };
         let ranks = &order.ranks;
-        let mut rows: Vec<(u32, Row<'_>)> =
-            series.iter().filter_map(|ord| Some((ord, self.row(ord)?))).collect();
         let last_name =
             entity_pairs(self.entities.get(entity.0)).last().map(|pair| ranks.name(pair.0));
-        rows.sort_unstable_by(|a, b| compare(ranks, last_name, &a.1, &b.1));
-        rows.iter().map(|row| SeriesOrd(row.0)).collect()
+        // By the metric first, and only then with rows at hand, metric by metric: a target may have very many
+        // series, and a row takes six times as much as these.
+        let mut by_metric: Vec<(Option<u32>, SeriesOrd)> = Vec::new();
+        by_metric.reserve_exact(series.len() as usize);
+        by_metric.extend(series.iter().filter_map(|ord| {
+            let metric = self.row(ord)?.metric().map(|value| ranks.value(value));
+            Some((metric, SeriesOrd(ord)))
+        }));
+        by_metric.sort_unstable_by_key(|(metric, _)| *metric);
+        let mut ords = Vec::new();
+        ords.reserve_exact(by_metric.len());
+        let mut rows: Vec<(SeriesOrd, Row<'_>)> = Vec::new();
+        for some in by_metric.chunk_by(|a, b| a.0 == b.0) {
+            rows.clear();
+            rows.extend(some.iter().filter_map(|(_, ord)| Some((*ord, self.row(ord.0)?))));
+            rows.sort_unstable_by(|a, b| compare(ranks, last_name, &a.1, &b.1));
+            ords.extend(rows.iter().map(|row| row.0));
+        }
+        ords
     }
 }
 
-/// As [`super::compare_in_entity`], for two series of an entity whose last label has the name `last_name`.
+/// As [`super::compare_in_entity`], for two series of one metric and of an entity whose last label has the name
+/// `last_name`.
 fn compare(ranks: &Ranks, last_name: Option<u32>, a: &Row<'_>, b: &Row<'_>) -> Ordering {
-    let metric = |row: &Row<'_>| row.metric().map(|value| ranks.value(value));
-    metric(a).cmp(&metric(b)).then_with(|| {
-        let (mut a, mut b) = (ranked_pairs(ranks, a), ranked_pairs(ranks, b));
-        // Where one set has no pair left it goes on with labels of the target, if such a label comes later.
-        let goes_on = |pair: &(u32, u32)| last_name.is_some_and(|last| last > pair.0);
-        loop {
-            match (a.next(), b.next()) {
-                (None, None) => return Ordering::Equal,
-                (Some(a), Some(b)) if a == b => {}
-                (None, Some(b)) if goes_on(&b) => return Ordering::Greater,
-                (Some(a), None) if goes_on(&a) => return Ordering::Less,
-                (a, b) => return a.cmp(&b),
-            }
+    let (mut a, mut b) = (ranked_pairs(ranks, a), ranked_pairs(ranks, b));
+    // Where one set has no pair left it goes on with labels of the target, if such a label comes later.
+    let goes_on = |pair: &(u32, u32)| last_name.is_some_and(|last| last > pair.0);
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return Ordering::Equal,
+            (Some(a), Some(b)) if a == b => {}
+            (None, Some(b)) if goes_on(&b) => return Ordering::Greater,
+            (Some(a), None) if goes_on(&a) => return Ordering::Less,
+            (a, b) => return a.cmp(&b),
         }
-    })
+    }
 }
 
 fn ranked_pairs<'a>(ranks: &'a Ranks, row: &Row<'a>) -> impl Iterator<Item = (u32, u32)> + 'a {
