@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nines_storage::history::{Day, DayState, History, State, Tier, TierSize};
+use nines_storage::history::{Day, DayState, History, Part, State, Tier, TierSize};
 use nines_storage::{Histories, ReplayProgress, RolledDay};
 
 use super::{HistoryArgs, HistoryCommand, HistoryCompactArgs, USAGE};
@@ -143,12 +143,19 @@ fn each(
 
 /// Bytes of a tier per day: of the newest days that have files, as many as make a rate.
 fn bytes_per_day(state: &State, tier: Tier) -> f64 {
-    let bytes = |built: &DayState| {
+    let bytes = |(day, built): (&i64, &DayState)| {
         let files = built.files.iter().filter(|file| file.tier == tier);
-        files.map(|file| file.bytes).sum::<u64>()
+        let own = files.map(|file| file.bytes).sum::<u64>();
+        // Of a month each of its days takes alike.
+        let month = state.together(Day(*day)).filter(|_| tier == Tier::Day);
+        let month = month.map_or(0, |(month, _, file)| {
+            let days = state.days.range(month.first().0..=month.last().0);
+            file.bytes / days.count().max(1) as u64
+        });
+        own + month
     };
     let newest: Vec<u64> =
-        state.days.values().rev().map(bytes).filter(|n| *n > 0).take(RATE_DAYS).collect();
+        state.days.iter().rev().map(bytes).filter(|n| *n > 0).take(RATE_DAYS).collect();
     newest.iter().sum::<u64>() as f64 / newest.len().max(1) as f64
 }
 
@@ -175,18 +182,29 @@ fn stats(tenant: &str, history: &History) -> anyhow::Result<()> {
             size.bytes,
             year / 1e6
         ));
-        if let Some(columns) = columns(history, &state, tier)? {
-            print_line(&format!("{tenant}: {tier}: bytes per row of the newest file: {columns}"));
+        for (what, months) in [("file", false), ("month", true)] {
+            let of = |part: Part| matches!(part, Part::Month(_)) == months;
+            if let Some(columns) = columns(history, &state, tier, of)? {
+                print_line(&format!(
+                    "{tenant}: {tier}: bytes per row of the newest {what}: {columns}"
+                ));
+            }
         }
     }
     Ok(())
 }
 
-/// What the columns of the newest file take per row, the largest first.
-fn columns(history: &History, state: &State, tier: Tier) -> anyhow::Result<Option<String>> {
-    for (day, built) in state.days.iter().rev() {
-        let Some(file) = built.files.iter().find(|file| file.tier == tier) else { continue };
-        let mut columns = history.read(Day(*day), built, file)?.column_bytes();
+/// What the columns of the newest of these files take per row, the largest first.
+fn columns(
+    history: &History,
+    state: &State,
+    tier: Tier,
+    of: impl Fn(Part) -> bool,
+) -> anyhow::Result<Option<String>> {
+    let mut files: Vec<_> = state.files().collect();
+    files.retain(|(part, _, file)| file.tier == tier && of(*part));
+    if let Some((part, revision, file)) = files.pop() {
+        let mut columns = history.read_part(part, revision, file)?.column_bytes();
         columns.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let per_row = |bytes: u64| bytes as f64 / file.rows.max(1) as f64;
         let told: Vec<String> = columns
@@ -201,19 +219,24 @@ fn columns(history: &History, state: &State, tier: Tier) -> anyhow::Result<Optio
 
 fn list(tenant: &str, history: &History) -> anyhow::Result<()> {
     let state = history.state();
-    for (day, built) in &state.days {
-        let day = Day(*day);
-        let outdated = if built.outdated { ", outdated" } else { "" };
-        for file in &built.files {
-            print_line(&format!(
-                "{tenant}/history/{}: revision {}, {} rows, {} series, {} bytes{outdated}",
-                file.path(day).display(),
-                built.revision,
-                file.rows,
-                file.series,
-                file.bytes
-            ));
-        }
+    for (part, revision, file) in state.files() {
+        let (first, last) = match part {
+            Part::Day(day) => (day, day),
+            Part::Month(month) => (month.first(), month.last()),
+        };
+        let outdated = state.days.range(first.0..=last.0).filter(|(_, built)| built.outdated);
+        let outdated = match (part, outdated.count()) {
+            (_, 0) => String::new(),
+            (Part::Day(_), _) => ", outdated".to_owned(),
+            (Part::Month(_), n) => format!(", {n} of its days outdated"),
+        };
+        print_line(&format!(
+            "{tenant}/history/{}: revision {revision}, {} rows, {} series, {} bytes{outdated}",
+            file.path(part).display(),
+            file.rows,
+            file.series,
+            file.bytes
+        ));
     }
     Ok(())
 }

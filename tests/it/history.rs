@@ -59,6 +59,19 @@ fn days_are_rolled_up_listed_and_verified() {
     let (code, said) = history(&data, &["verify"]);
     assert_eq!((code, said.contains("4 files with 50 rows are as they were")), (0, true), "{said}");
 
+    // Once the month is over its days are one file.
+    let (code, said) = history(&data, &["compact", "--now", "2023-12-02T00:00:00Z"]);
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = history(&data, &["ls"]);
+    let month = "history/rollup_1d/year=2023/part-2023-11.parquet";
+    assert!(said.contains(&format!("anonymous/{month}: revision 1, 2 rows, 1 series")), "{said}");
+    assert!(!said.contains("rollup_1d/year=2023/part-2023-11-1"), "{said}");
+    let (_, said) = history(&data, &["stats"]);
+    assert!(said.contains("rollup_1d: 2 rows in 1 files"), "{said}");
+    assert!(said.contains("rollup_1d: bytes per row of the newest month: "), "{said}");
+    let (code, said) = history(&data, &["verify"]);
+    assert_eq!((code, said.contains("3 files with 50 rows are as they were")), (0, true), "{said}");
+
     let path = data.join("tenants/anonymous").join(file);
     let mut bytes = std::fs::read(&path).unwrap();
     assert_eq!(&bytes[..4], b"PAR1");

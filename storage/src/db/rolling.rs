@@ -15,7 +15,7 @@ use super::Db;
 use super::merging::Pace;
 use crate::block::Block;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{Building, Day, FileEntry, History};
+use crate::history::{Building, Day, FileEntry, History, Month};
 use crate::model::DAY_MS;
 use crate::rollup::{self, Metrics, ROWS_PER_SERIES};
 
@@ -35,6 +35,8 @@ pub(super) struct Rolling {
     lock: Mutex<()>,
     /// Days that a damaged block keeps from being built: left alone until the next start.
     damaged: Mutex<BTreeSet<Day>>,
+    /// Months that a damaged file keeps from being put together: left alone until the next start.
+    damaged_months: Mutex<BTreeSet<Month>>,
     /// When days were built last, of those that may be due again too soon.
     built_ms: Mutex<BTreeMap<Day, i64>>,
     pub(super) days: AtomicU64,
@@ -103,6 +105,24 @@ impl Db {
     ) -> Result<()> {
         let history = self.history()?;
         history.tidy(now_ms)?;
+        let rolled = self.roll_days(history, now_ms, pause_ms, step, begun, done);
+        match &rolled {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Canceled) => {
+                rolled
+            }
+            _ => rolled.and(self.put_together(history, now_ms, step)),
+        }
+    }
+
+    fn roll_days(
+        &self,
+        history: &History,
+        now_ms: i64,
+        pause_ms: i64,
+        step: &mut dyn FnMut() -> Result<()>,
+        begun: &mut dyn FnMut(Day, usize),
+        done: &mut dyn FnMut(&RolledDay),
+    ) -> Result<()> {
         let mut answer = Ok(());
         let mut again = true;
         loop {
@@ -139,6 +159,36 @@ impl Db {
         }
     }
 
+    /// Puts the days of months that have settled together.
+    fn put_together(
+        &self,
+        history: &History,
+        now_ms: i64,
+        step: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let days = self.days_due(history, now_ms, 0);
+        for month in rollup::months_due(&history.state(), &days, now_ms) {
+            if self.rolling.damaged_months.lock().contains(&month) {
+                continue;
+            }
+            step()?;
+            let state = history.state();
+            let days = state.days.range(month.first().0..=month.last().0);
+            let files = days.filter_map(|(_, built)| built.day_file());
+            self.check_space(files.map(|file| file.bytes).sum())?;
+            match history.put_together(month, now_ms, step) {
+                Err(Error::Corrupt(cause)) => {
+                    tracing::error!(%cause, %month, "a file of the history is damaged: the days of its month are not put together");
+                    self.rolling.damaged_months.lock().insert(month);
+                }
+                put => {
+                    put?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn days_due(&self, history: &History, now_ms: i64, pause_ms: i64) -> Vec<Day> {
         let set = self.snapshot();
         let ranges: Vec<_> = set.blocks.iter().map(|block| block.range()).collect();
@@ -168,15 +218,15 @@ impl Db {
             (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
         };
         let metrics = Metrics::of(&blocks)?;
-        self.check_space_for(metrics.n_series())?;
+        self.check_space_for(metrics.n_series(), history, day)?;
         build.expect_series(metrics.n_series());
         let mut before = history.lasts_of(day.previous())?;
         let work = rollup::roll_up(&blocks, &metrics, day, before.as_mut(), &mut build, step)?;
-        let finished = build.finish()?;
+        let finished = build.finish_stepping(step)?;
         let (files, series) = (finished.files.clone(), finished.series);
         let building = {
             let _maintenance = self.maintenance.lock();
-            finished.commit(history, now_ms)?
+            finished.commit(now_ms)?
         };
         match building {
             Building::Done => {}
@@ -196,13 +246,18 @@ impl Db {
     }
 
     /// Fails where the files of a day might take the space of the log: they can wait, it cannot.
-    fn check_space_for(&self, n_series: u64) -> Result<()> {
-        let needed = n_series.saturating_mul(ROWS_PER_SERIES * ROW_BYTES);
+    fn check_space_for(&self, n_series: u64, history: &History, day: Day) -> Result<()> {
+        let month_bytes = history.state().together(day).map_or(0, |(_, _, file)| file.bytes);
+        let day_bytes = n_series.saturating_mul(ROWS_PER_SERIES * ROW_BYTES);
+        self.check_space(day_bytes.saturating_add(month_bytes))
+    }
+
+    fn check_space(&self, needed: u64) -> Result<()> {
         let kept = KEPT_SEGMENTS * self.options.wal_segment_bytes;
         if self.disk.free_bytes(&self.blocks_dir)? >= needed.saturating_add(kept) {
             return Ok(());
         }
-        Err(Error::Unavailable { why: "too little disk space to roll up a day" })
+        Err(Error::Unavailable { why: "too little disk space for files of the history" })
     }
 
     /// Whether all rows that a block's samples are needed for are in the history, so that its age may remove it:

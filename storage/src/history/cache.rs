@@ -1,4 +1,4 @@
-//! Days that were opened, kept for the next query.
+//! Files that were opened, kept for the next query. The histories of all tenants share one cache.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,86 +7,97 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::commit::DayState;
+use super::commit::State;
 use super::day_rows::{DayRows, Held, SeriesIndex};
 use super::files::Files;
-use super::period::Day;
+use super::month_rows::MonthRows;
+use super::period::{Day, Month, Part};
 use crate::error::Result;
 use crate::model::Labels;
 
-/// Bytes of decoded rows, indexes and footers that are kept when no query needs them. Ten years of days of a
-/// thousand series take some 250 MB.
+/// Bytes of decoded rows, indexes and footers that are kept when no query needs them, unless set otherwise. Ten
+/// years of days of a thousand series take some 150 MB.
 pub const ROWS_KEPT_BYTES: u64 = 384 << 20;
 
+#[derive(Clone)]
+enum Rows {
+    Day(Arc<DayRows>),
+    Month(Arc<MonthRows>),
+}
+
 struct Kept {
-    rows: Arc<DayRows>,
+    rows: Rows,
     used: u64,
 }
 
 #[derive(Default)]
 struct Inner {
-    days: BTreeMap<i64, Kept>,
+    kept: BTreeMap<(u64, Part), Kept>,
     clock: u64,
+    owners: u64,
 }
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Cache {
+pub struct RowCache {
     inner: Mutex<Inner>,
     indexes: Mutex<HashMap<u64, Weak<SeriesIndex>>>,
     total: Arc<AtomicU64>,
+    bytes_max: AtomicU64,
 }
 
-impl Cache {
-    /// The rows of a day, opened now unless they are kept.
-    pub(super) fn get(
-        &self,
-        files: &Arc<Files>,
-        day: Day,
-        built: &DayState,
-    ) -> Result<Arc<DayRows>> {
-        {
-            let mut inner = self.inner.lock();
-            inner.clock += 1;
-            let used = inner.clock;
-            if let Some(kept) = inner.days.get_mut(&day.0)
-                && kept.rows.revision() == built.revision
-            {
-                kept.used = used;
-                return Ok(Arc::clone(&kept.rows));
-            }
-        }
-        let held = Held::of(Arc::clone(&self.total));
-        let rows = DayRows::open(files, day, built, held, |labels| self.share(labels))?;
-        let rows = Arc::new(rows);
-        let mut inner = self.inner.lock();
-        let used = inner.clock;
-        inner.days.insert(day.0, Kept { rows: Arc::clone(&rows), used });
-        drop(inner);
+impl RowCache {
+    /// A cache of at most `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::default(),
+            indexes: Mutex::default(),
+            total: Arc::default(),
+            bytes_max: AtomicU64::new(bytes_max),
+        })
+    }
+
+    /// Bytes of what is open, what running queries read included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Most bytes that are kept.
+    #[must_use]
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Keeps at most `bytes_max` bytes from now on.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
         self.trim();
-        Ok(rows)
     }
 
     /// Lets go of what was not used for longest, while there is too much.
     pub(super) fn trim(&self) {
-        let total = self.total.load(Ordering::Relaxed);
-        if total <= ROWS_KEPT_BYTES {
+        let (total, most) = (self.bytes(), self.bytes_max());
+        if total <= most {
             return;
         }
-        // Some more, so that this is not done for every day.
-        let mut excess = total - ROWS_KEPT_BYTES + ROWS_KEPT_BYTES / 8;
+        // Some more, so that this is not done for every file.
+        let mut excess = total - most + most / 8;
         let mut gone = Vec::new();
         {
             let mut inner = self.inner.lock();
-            let mut order: Vec<(u64, i64)> =
-                inner.days.iter().map(|(day, kept)| (kept.used, *day)).collect();
+            let mut order: Vec<(u64, (u64, Part))> =
+                inner.kept.iter().map(|(key, kept)| (kept.used, *key)).collect();
             order.sort_unstable();
-            for (_, day) in order {
+            for (_, key) in order {
                 if excess == 0 {
                     break;
                 }
-                if let Some(kept) = inner.days.remove(&day) {
-                    excess = excess.saturating_sub(kept.rows.bytes());
+                if let Some(kept) = inner.kept.remove(&key) {
+                    excess = excess.saturating_sub(match &kept.rows {
+                        Rows::Day(rows) => rows.bytes(),
+                        Rows::Month(rows) => rows.bytes(),
+                    });
                     gone.push(kept);
                 }
             }
@@ -95,7 +106,7 @@ impl Cache {
         self.indexes.lock().retain(|_, index| index.strong_count() > 0);
     }
 
-    /// The index of these series: that of another day when it has the same.
+    /// The index of these series: that of another file when it has the same.
     fn share(&self, labels: Vec<Labels>) -> Result<Arc<SeriesIndex>> {
         let mut hash = Xxh3::new();
         for one in &labels {
@@ -107,8 +118,108 @@ impl Cache {
         if let Some(index) = known.filter(|index| index.is_of(&labels)) {
             return Ok(index);
         }
-        let index = Arc::new(SeriesIndex::new(labels, Held::of(Arc::clone(&self.total)))?);
+        let index = Arc::new(SeriesIndex::new(labels, self.held())?);
         self.indexes.lock().insert(hash, Arc::downgrade(&index));
         Ok(index)
+    }
+
+    fn held(&self) -> Held {
+        Held::of(Arc::clone(&self.total))
+    }
+}
+
+/// The part of the cache that is one history's.
+pub(super) struct Cache {
+    shared: Arc<RowCache>,
+    owner: u64,
+}
+
+impl Cache {
+    pub(super) fn new(shared: Arc<RowCache>) -> Self {
+        let owner = {
+            let mut inner = shared.inner.lock();
+            inner.owners += 1;
+            inner.owners
+        };
+        Self { shared, owner }
+    }
+
+    /// What is kept of a part.
+    fn kept(&self, part: Part) -> Option<Rows> {
+        let mut inner = self.shared.inner.lock();
+        inner.clock += 1;
+        let used = inner.clock;
+        let kept = inner.kept.get_mut(&(self.owner, part))?;
+        kept.used = used;
+        Some(kept.rows.clone())
+    }
+
+    fn keep(&self, part: Part, rows: Rows) {
+        {
+            let mut inner = self.shared.inner.lock();
+            let used = inner.clock;
+            inner.kept.insert((self.owner, part), Kept { rows, used });
+        }
+        self.shared.trim();
+    }
+
+    /// The rows of a day, opened now unless they are kept.
+    pub(super) fn day(
+        &self,
+        files: &Arc<Files>,
+        day: Day,
+        state: &State,
+    ) -> Result<Option<Arc<DayRows>>> {
+        let Some(built) = state.days.get(&day.0) else { return Ok(None) };
+        match self.kept(Part::Day(day)) {
+            Some(Rows::Day(rows)) if rows.are_of(built) => return Ok(Some(rows)),
+            _ => {}
+        }
+        let index = |labels| match labels {
+            Some(labels) => self.shared.share(labels),
+            None => match self.month(files, day, state)? {
+                Some(month) => Ok(Arc::clone(month.series())),
+                None => self.shared.share(Vec::new()),
+            },
+        };
+        let rows = Arc::new(DayRows::open(files, day, built, self.shared.held(), index)?);
+        self.keep(Part::Day(day), Rows::Day(Arc::clone(&rows)));
+        Ok(Some(rows))
+    }
+
+    /// The rows of the month in whose file those of a day lie, opened now unless they are kept.
+    pub(super) fn month(
+        &self,
+        files: &Files,
+        day: Day,
+        state: &State,
+    ) -> Result<Option<Arc<MonthRows>>> {
+        let Some((month, told, file)) = state.together(day) else { return Ok(None) };
+        match self.kept(Part::Month(month)) {
+            Some(Rows::Month(rows)) if rows.revision() == told.revision => return Ok(Some(rows)),
+            _ => {}
+        }
+        let (held, share) = (self.shared.held(), |labels| self.shared.share(labels));
+        let rows = MonthRows::open(files, (month, told.revision), file, held, share)?;
+        let rows = Arc::new(rows);
+        self.keep(Part::Month(month), Rows::Month(Arc::clone(&rows)));
+        Ok(Some(rows))
+    }
+
+    pub(super) fn trim(&self) {
+        self.shared.trim();
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let first = (self.owner, Part::Day(Day(i64::MIN)));
+        let last = (self.owner, Part::Month(Month(i64::MAX)));
+        let gone: Vec<Kept> = {
+            let mut inner = self.shared.inner.lock();
+            let keys: Vec<_> = inner.kept.range(first..=last).map(|(key, _)| *key).collect();
+            keys.iter().filter_map(|key| inner.kept.remove(key)).collect()
+        };
+        drop(gone);
     }
 }

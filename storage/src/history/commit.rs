@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::period::{Day, Tier};
+use super::period::{Day, Month, Part, Tier};
 use super::schema::HISTORY_VERSION;
 use super::writer::FileFacts;
 use crate::codec::crc32;
@@ -37,22 +37,27 @@ impl FileEntry {
         Self { tier, bytes, crc32, rows, series, min_ts, max_ts }
     }
 
-    /// Its path inside the history: a file of a day keeps its name from revision to revision, so that a glob
-    /// sees the one or the other and never both.
+    /// Its path inside the history: the file of a day or month keeps its name from revision to revision, so that
+    /// a glob sees the one or the other and never both.
     #[must_use]
-    pub fn path(&self, day: Day) -> PathBuf {
-        let folder = Path::new(self.tier.name()).join(self.tier.partition(self.min_ts));
-        folder.join(format!("part-{day}.parquet"))
+    pub fn path(&self, part: Part) -> PathBuf {
+        place_of(self.tier, part, self.min_ts)
     }
 
     /// Its name while it waits for its place.
-    pub(super) fn staged_name(&self, day: Day, revision: u32) -> String {
-        staged_name(self.tier, &self.tier.partition(self.min_ts), day, revision)
+    pub(super) fn staged_name(&self, part: Part, revision: u32) -> String {
+        staged_name(self.tier, &self.tier.partition(self.min_ts), part, revision)
     }
 }
 
-pub(super) fn staged_name(tier: Tier, partition: &str, day: Day, revision: u32) -> String {
-    format!("{tier}.{partition}.{day}.r{revision}.new")
+pub(super) fn staged_name(tier: Tier, partition: &str, part: Part, revision: u32) -> String {
+    format!("{tier}.{partition}.{part}.r{revision}.new")
+}
+
+/// Where rows of windows that end at `end_ms` lie.
+pub(super) fn place_of(tier: Tier, part: Part, end_ms: i64) -> PathBuf {
+    let folder = Path::new(tier.name()).join(tier.partition(end_ms));
+    folder.join(format!("part-{part}.parquet"))
 }
 
 /// What a commit does.
@@ -66,6 +71,16 @@ pub enum Change {
         /// How often it was built, this time included.
         revision: u32,
         /// Its files; none when it has no samples.
+        files: Vec<FileEntry>,
+    },
+    /// The rows of a month's days lie together: these files take the place of those that the month and its days
+    /// had in the tier of days.
+    Together {
+        /// The month.
+        month: Month,
+        /// How often its file was written, this time included.
+        revision: u32,
+        /// Its file; none when no row is left, or its days have files of their own from now on.
         files: Vec<FileEntry>,
     },
     /// Samples of these days were added or deleted: their rows are to be built anew.
@@ -106,6 +121,25 @@ pub struct DayState {
     pub files: Vec<FileEntry>,
 }
 
+impl DayState {
+    /// The file of its own that holds the rows of the day, which may lie in that of a month instead.
+    #[must_use]
+    pub fn day_file(&self) -> Option<&FileEntry> {
+        // The one row of a day ends with it: there is one file at most.
+        self.files.iter().find(|file| file.tier == Tier::Day)
+    }
+}
+
+/// A month of the history whose days lie together, or once did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MonthState {
+    /// How often its file was written.
+    pub revision: u32,
+    /// Its file, if there is one.
+    pub files: Vec<FileEntry>,
+}
+
 /// All commits so far, as one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +150,8 @@ pub struct State {
     pub number: u64,
     /// The days that were built.
     pub days: BTreeMap<i64, DayState>,
+    /// The months whose days lie together.
+    pub months: BTreeMap<i64, MonthState>,
     /// The last day of which raw samples were removed because of their age.
     pub raw_gone: Option<Day>,
 }
@@ -130,6 +166,13 @@ impl State {
                         DayState { revision: *revision, outdated: false, files: files.clone() };
                     self.days.insert(day.0, state);
                 }
+                Change::Together { month, revision, files } => {
+                    for (_, day) in self.days.range_mut(month.first().0..=month.last().0) {
+                        day.files.retain(|file| file.tier != Tier::Day);
+                    }
+                    let state = MonthState { revision: *revision, files: files.clone() };
+                    self.months.insert(month.0, state);
+                }
                 Change::Outdated { first, last } => {
                     // What can not be built anew is not outdated either.
                     let gone = self.raw_gone.map_or(*first, |gone| gone.next().max(*first));
@@ -142,6 +185,14 @@ impl State {
             }
         }
         (self.version, self.number) = (commit.version, commit.number);
+    }
+
+    /// The month in whose file the rows of a day are, if it has any, unless the day has one of its own.
+    #[must_use]
+    pub fn together(&self, day: Day) -> Option<(Month, &MonthState, &FileEntry)> {
+        let month = Month::of(day);
+        let state = self.months.get(&month.0)?;
+        Some((month, state, state.files.first()?))
     }
 
     /// Whether the samples of the day are all there as far as the age of samples goes.
@@ -221,6 +272,11 @@ mod tests {
             number: 3,
             changes: vec![
                 Change::Built { day: Day(20_422), revision: 1, files: vec![entry(Tier::Hour)] },
+                Change::Together {
+                    month: Month(24_311),
+                    revision: 2,
+                    files: vec![entry(Tier::Day)],
+                },
                 Change::Outdated { first: Day(1), last: Day(2) },
                 Change::RawGone { last: Day(0) },
             ],
@@ -255,10 +311,10 @@ mod tests {
     #[test]
     fn a_file_lies_where_its_windows_end() {
         // The last window of November 2025 ends in December.
-        let path = entry(Tier::Hour).path(Day(20_422));
+        let path = entry(Tier::Hour).path(Part::Day(Day(20_422)));
         assert_eq!(path, Path::new("rollup_1h/month=2025-12/part-2025-11-30.parquet"));
         assert_eq!(
-            entry(Tier::Day).staged_name(Day(20_422), 2),
+            entry(Tier::Day).staged_name(Part::Day(Day(20_422)), 2),
             "rollup_1d.year=2025.2025-11-30.r2.new"
         );
     }

@@ -1,17 +1,18 @@
 //! The rows of one day, opened to be read series by series.
 //!
-//! The row of a series on a day says which series it is; rows of hours are found by its id. What is decoded stays
-//! as long as the day is open, and is counted.
+//! The row of a series on a day says which series it is; rows of hours are found by its id. Where the rows of the day
+//! lie in the file of a month, that tells the series.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::commit::DayState;
 use super::files::Files;
-use super::packed::{EdgeRow, Edges, MoreRow, Span, read_edges, read_more};
-use super::period::{Day, HOUR_MS, Tier};
+use super::packed::Frame;
+use super::period::{Day, HOUR_MS, Part, Tier};
 use super::reader::RowFile;
 use super::row::series_id;
+use super::table::{Charge, Table};
 use crate::error::{Error, Result};
 use crate::model::window::Need;
 use crate::model::{Labels, WindowSummary};
@@ -90,89 +91,6 @@ impl SeriesIndex {
     }
 }
 
-/// A file and what of it is decoded.
-struct Table {
-    file: RowFile,
-    day: Day,
-    spans: Vec<Span>,
-    edges: Vec<OnceLock<Edges>>,
-    more: Vec<OnceLock<Vec<MoreRow>>>,
-}
-
-/// Told before bytes are held: fails when they are too many.
-pub(crate) type Charge<'c> = dyn Fn(u64) -> Result<()> + 'c;
-
-impl Table {
-    fn new(file: RowFile, day: Day, held: &Held) -> Self {
-        let spans = file.spans();
-        let edges = spans.iter().map(|_| OnceLock::new()).collect();
-        let more = spans.iter().map(|_| OnceLock::new()).collect();
-        let cells = size_of::<Span>() + size_of::<OnceLock<Edges>>() * 2;
-        held.add(file.footer_bytes() + (spans.len() * cells) as u64);
-        Self { file, day, spans, edges, more }
-    }
-
-    /// The span of a row, and its place there.
-    fn span_of(&self, row: usize) -> Option<(usize, usize)> {
-        let at = match self.spans.as_slice() {
-            [_] => 0,
-            spans => spans.partition_point(|span| span.first <= row).checked_sub(1)?,
-        };
-        Some((at, row - self.spans.get(at)?.first))
-    }
-
-    fn edges(&self, at: usize, held: &Held, charge: &Charge<'_>) -> Result<Option<&Edges>> {
-        let (Some(cell), Some(span)) = (self.edges.get(at), self.spans.get(at)) else {
-            return Ok(None);
-        };
-        if cell.get().is_none() {
-            charge((span.n * size_of::<EdgeRow>()) as u64)?;
-            let read = read_edges(&self.file, *span, self.day);
-            let read = read.map_err(|cause| self.file.undecoded(&cause))?;
-            let bytes = read.bytes();
-            if cell.set(read).is_ok() {
-                held.add(bytes);
-            }
-        }
-        Ok(cell.get())
-    }
-
-    fn more(&self, at: usize, held: &Held, charge: &Charge<'_>) -> Result<Option<&[MoreRow]>> {
-        let (Some(cell), Some(span)) = (self.more.get(at), self.spans.get(at)) else {
-            return Ok(None);
-        };
-        if cell.get().is_none() {
-            let bytes = (span.n * size_of::<MoreRow>()) as u64;
-            charge(bytes)?;
-            let read = read_more(&self.file, *span, self.day);
-            let read = read.map_err(|cause| self.file.undecoded(&cause))?;
-            if cell.set(read).is_ok() {
-                held.add(bytes);
-            }
-        }
-        Ok(cell.get().map(Vec::as_slice))
-    }
-
-    /// Puts a row into `out`. `None` when there is no such row.
-    fn row(
-        &self,
-        row: usize,
-        need: Need,
-        (held, charge): (&Held, &Charge<'_>),
-        out: &mut WindowSummary,
-    ) -> Result<Option<EdgeRow>> {
-        let Some((at, row)) = self.span_of(row) else { return Ok(None) };
-        let Some(edges) = self.edges(at, held, charge)? else { return Ok(None) };
-        edges.fill(row, self.day.start_ms(), out);
-        if need == Need::All
-            && let Some(more) = self.more(at, held, charge)?.and_then(|more| more.get(row))
-        {
-            more.fill(self.day.start_ms(), out);
-        }
-        Ok(edges.rows.get(row).copied())
-    }
-}
-
 /// A file of hours.
 struct Hours {
     table: Table,
@@ -191,7 +109,7 @@ impl Hours {
         }
         runs.sort_unstable();
         held.add((runs.len() * size_of::<(i64, u32, u32)>()) as u64);
-        Ok(Self { table: Table::new(file, day, held), runs })
+        Ok(Self { table: Table::new(file, Frame::day(day), held), runs })
     }
 }
 
@@ -216,35 +134,38 @@ pub(crate) struct DayRows {
 }
 
 impl DayRows {
-    /// Opens the rows of a day; `share` gives the index of these series, an earlier one when there is.
+    /// Opens the rows of a day. `index` gives the index of these series, an earlier one when there is; without
+    /// any, that of whoever holds the rows of the day.
     pub(super) fn open(
         files: &Arc<Files>,
         day: Day,
         built: &DayState,
         held: Held,
-        share: impl FnOnce(Vec<Labels>) -> Result<Arc<SeriesIndex>>,
+        index: impl FnOnce(Option<Vec<Labels>>) -> Result<Arc<SeriesIndex>>,
     ) -> Result<Self> {
-        let mut labels = Vec::new();
+        let mut labels = None;
         let mut table = None;
-        // The one row of a day ends with it: there is one file at most.
-        if let Some(file) = built.files.iter().find(|file| file.tier == Tier::Day) {
-            let opened = files.read(day, built, file)?;
-            labels = opened.labels()?;
-            table = Some(Table::new(opened, day, &held));
+        if let Some(file) = built.day_file() {
+            let opened = files.read(Part::Day(day), built.revision, file)?;
+            labels = Some(opened.labels()?);
+            table = Some(Table::new(opened, Frame::day(day), &held));
         }
         Ok(Self {
             day,
             built: built.clone(),
             files: Arc::clone(files),
-            series: share(labels)?,
+            series: index(labels)?,
             table,
             hours: OnceLock::new(),
             held,
         })
     }
 
-    pub(super) const fn revision(&self) -> u32 {
-        self.built.revision
+    /// Whether they are the rows of a day of which a state tells this: its hours, and its day unless that lies
+    /// in the file of a month now.
+    pub(super) fn are_of(&self, built: &DayState) -> bool {
+        let own = self.table.is_some() || built.day_file().is_none();
+        self.built.revision == built.revision && own
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -276,7 +197,7 @@ impl DayRows {
             files.sort_by_key(|file| file.min_ts);
             let mut opened = Vec::new();
             for file in files {
-                let read = self.files.read(self.day, &self.built, file)?;
+                let read = self.files.read(Part::Day(self.day), self.built.revision, file)?;
                 opened.push(Hours::new(read, self.day, &self.held)?);
             }
             let _ = self.hours.set(opened);
@@ -305,8 +226,8 @@ impl DayRows {
                 let Some(read) = file.table.row(row as usize, need, reading, &mut summary)? else {
                     continue;
                 };
-                if hours.contains(&read.hour) {
-                    let end_ms = self.day.start_ms() + i64::from(read.hour) * HOUR_MS;
+                if hours.contains(&read.window) {
+                    let end_ms = self.day.start_ms() + i64::from(read.window) * HOUR_MS;
                     show(&summary, RowFacts { end_ms, histograms: read.histograms })?;
                 }
             }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::commit::{DayState, FileEntry, State};
-use super::period::{Day, Tier};
+use super::commit::{DayState, FileEntry, MonthState, State, place_of};
+use super::period::{Day, Month, Part, Tier};
 use super::reader::RowFile;
 use crate::disk::{Disk, create_dir_durable, parent_of};
 use crate::error::Result;
@@ -58,7 +58,12 @@ impl Files {
     pub(super) fn remove_unnamed(&self, state: &State) -> Result<()> {
         let mut named = BTreeSet::new();
         for (day, built) in &state.days {
-            named.extend(built.files.iter().map(|f| f.staged_name(Day(*day), built.revision)));
+            let part = Part::Day(Day(*day));
+            named.extend(built.files.iter().map(|file| file.staged_name(part, built.revision)));
+        }
+        for (month, state) in &state.months {
+            let part = Part::Month(Month(*month));
+            named.extend(state.files.iter().map(|file| file.staged_name(part, state.revision)));
         }
         for entry in self.disk.list_dir(&self.staging())? {
             if !named.contains(&entry.name) {
@@ -69,8 +74,8 @@ impl Files {
     }
 
     /// Removes the staged files of a revision that no commit names.
-    pub(super) fn remove_staged(&self, day: Day, revision: u32) -> Result<()> {
-        let ending = format!(".{day}.r{revision}.new");
+    pub(super) fn remove_staged(&self, part: Part, revision: u32) -> Result<()> {
+        let ending = format!(".{part}.r{revision}.new");
         for entry in self.disk.list_dir(&self.staging())? {
             if entry.name.ends_with(&ending) {
                 self.disk.remove_file(&self.staging().join(&entry.name))?;
@@ -82,40 +87,84 @@ impl Files {
     /// Moves the files of a day to their places, and what had them, or has no successor, to the trash. May be
     /// repeated.
     pub(super) fn place(&self, day: Day, built: &DayState, now_ms: i64) -> Result<()> {
+        let part = Part::Day(day);
         let mut changed = BTreeSet::new();
-        for file in &built.files {
-            let staged = self.staging().join(file.staged_name(day, built.revision));
+        self.place_staged(part, built.revision, &built.files, now_ms, &mut changed)?;
+        for path in self.without_rows(day, built) {
+            self.discard(&path, now_ms, &mut changed)?;
+        }
+        self.sync(&changed)
+    }
+
+    /// Does so for the file of a month, and moves those of its days to the trash before it has its name: a row that
+    /// a glob does not find for that time is better than one that it finds twice.
+    pub(super) fn place_month(&self, month: Month, state: &MonthState, now_ms: i64) -> Result<()> {
+        let part = Part::Month(month);
+        let end_ms = month.first().end_ms();
+        let mut changed = BTreeSet::new();
+        if state.files.is_empty() {
+            self.discard(&self.dir.join(place_of(Tier::Day, part, end_ms)), now_ms, &mut changed)?;
+            return self.sync(&changed);
+        }
+        for day in month.first().0..=month.last().0 {
+            let path = place_of(Tier::Day, Part::Day(Day(day)), end_ms);
+            self.discard(&self.dir.join(path), now_ms, &mut changed)?;
+        }
+        self.sync(&changed)?;
+        changed.clear();
+        self.place_staged(part, state.revision, &state.files, now_ms, &mut changed)?;
+        self.sync(&changed)
+    }
+
+    /// Moves files that wait to their places. Tells the folders that changed.
+    fn place_staged(
+        &self,
+        part: Part,
+        revision: u32,
+        files: &[FileEntry],
+        now_ms: i64,
+        changed: &mut BTreeSet<PathBuf>,
+    ) -> Result<()> {
+        for file in files {
+            let staged = self.staging().join(file.staged_name(part, revision));
             if !self.disk.exists(&staged)? {
                 continue;
             }
-            let path = self.dir.join(file.path(day));
+            let path = self.dir.join(file.path(part));
             create_dir_durable(&*self.disk, parent_of(&path))?;
             self.keep_a_while(&path, now_ms)?;
             self.disk.rename(&staged, &path)?;
             changed.insert(parent_of(&path).to_owned());
         }
-        for path in self.without_rows(day, built) {
-            if self.disk.exists(&path)? {
-                self.keep_a_while(&path, now_ms)?;
-                self.disk.remove_file(&path)?;
-                changed.insert(parent_of(&path).to_owned());
-            }
-        }
-        if !changed.is_empty() {
-            changed.iter().try_for_each(|folder| self.disk.sync_dir(folder))?;
-            self.disk.sync_dir(&self.trash())?;
+        Ok(())
+    }
+
+    /// Moves what is at `path`, if anything, to the trash.
+    fn discard(&self, path: &Path, now_ms: i64, changed: &mut BTreeSet<PathBuf>) -> Result<()> {
+        if self.disk.exists(path)? {
+            self.keep_a_while(path, now_ms)?;
+            self.disk.remove_file(path)?;
+            changed.insert(parent_of(path).to_owned());
         }
         Ok(())
     }
 
+    fn sync(&self, changed: &BTreeSet<PathBuf>) -> Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        changed.iter().try_for_each(|folder| self.disk.sync_dir(folder))?;
+        self.disk.sync_dir(&self.trash())
+    }
+
     /// Places that files of the day may have and have not in this revision.
     fn without_rows(&self, day: Day, built: &DayState) -> Vec<PathBuf> {
-        let taken: BTreeSet<PathBuf> = built.files.iter().map(|file| file.path(day)).collect();
+        let part = Part::Day(day);
+        let taken: BTreeSet<PathBuf> = built.files.iter().map(|file| file.path(part)).collect();
         let mut places = BTreeSet::new();
         for tier in Tier::ALL {
             for end_ms in [day.start_ms() + tier.window_ms(), day.end_ms()] {
-                let folder = Path::new(tier.name()).join(tier.partition(end_ms));
-                places.insert(folder.join(format!("part-{day}.parquet")));
+                places.insert(place_of(tier, part, end_ms));
             }
         }
         places.difference(&taken).map(|path| self.dir.join(path)).collect()
@@ -149,20 +198,26 @@ impl Files {
     }
 
     /// Where a file lies now.
-    fn locate(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<PathBuf> {
-        let staged = self.staging().join(file.staged_name(day, built.revision));
-        if self.disk.exists(&staged)? { Ok(staged) } else { Ok(self.dir.join(file.path(day))) }
+    fn locate(&self, part: Part, revision: u32, file: &FileEntry) -> Result<PathBuf> {
+        let staged = self.staging().join(file.staged_name(part, revision));
+        if self.disk.exists(&staged)? { Ok(staged) } else { Ok(self.dir.join(file.path(part))) }
     }
 
     /// Opens a file and verifies its checksum.
-    pub(super) fn read(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<RowFile> {
-        let path = self.locate(day, built, file)?;
+    pub(super) fn read(&self, part: Part, revision: u32, file: &FileEntry) -> Result<RowFile> {
+        let path = self.locate(part, revision, file)?;
+        RowFile::open(self.disk.map(&path)?, &path, file.bytes, file.crc32)
+    }
+
+    /// Opens a file that no commit names yet.
+    pub(super) fn read_staged(&self, name: &str, file: &FileEntry) -> Result<RowFile> {
+        let path = self.staging().join(name);
         RowFile::open(self.disk.map(&path)?, &path, file.bytes, file.crc32)
     }
 
     /// Whether a file is there with its length.
-    pub(super) fn is_there(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<bool> {
-        let path = self.locate(day, built, file)?;
+    pub(super) fn is_there(&self, part: Part, revision: u32, file: &FileEntry) -> Result<bool> {
+        let path = self.locate(part, revision, file)?;
         Ok(self.disk.exists(&path)? && self.disk.file_len(&path)? == file.bytes)
     }
 }

@@ -4,6 +4,7 @@
 //! history/
 //!   rollup_1h/month=2026-11/part-2026-11-20.parquet   rows of a day, by the end of their windows
 //!   rollup_1d/year=2026/part-2026-11-20.parquet
+//!   rollup_1d/year=2026/part-2026-10.parquet          rows of the days of a month that has settled
 //!   _nines/commits/<20 digits>.json                   what there is, in numbered commits
 //!   _nines/staging/                                   files in the making
 //!   _trash/                                           superseded files, for an hour
@@ -26,27 +27,35 @@ mod day_rows;
 mod files;
 mod lasts;
 mod log;
+mod month_rows;
 mod packed;
 mod period;
 mod reader;
 mod row;
 mod schema;
+mod stream;
+mod table;
 #[cfg(test)]
 mod tests;
+mod together;
+#[cfg(test)]
+mod together_tests;
 mod writer;
 
-pub use cache::ROWS_KEPT_BYTES;
-pub use commit::{Change, Commit, DayState, FileEntry, State};
-pub(crate) use day_rows::DayRows;
+pub use cache::{ROWS_KEPT_BYTES, RowCache};
+pub use commit::{Change, Commit, DayState, FileEntry, MonthState, State};
+pub(crate) use day_rows::{DayRows, RowFacts, SeriesIndex};
 pub use files::TRASH_MS;
 pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
-pub use period::{Day, HOUR_MS, Tier};
+pub(crate) use month_rows::MonthRows;
+pub use period::{Day, HOUR_MS, Month, Part, Tier};
 pub use reader::RowFile;
 pub use row::{Row, SeriesRows, series_id, series_order};
 pub use schema::{
     HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RESETS_TOLD_MAX, ROW_GROUP_ROWS, ZSTD_LEVEL,
 };
+pub use together::MONTH_ROWS_MAX;
 pub use writer::{FileFacts, FileTold, FileWriter};
 
 use std::collections::BTreeMap;
@@ -64,6 +73,7 @@ use cache::Cache;
 use commit::staged_name;
 use files::Files;
 use log::Log;
+use together::{MonthChange, place_all};
 
 /// See the module.
 pub struct History {
@@ -92,6 +102,16 @@ pub struct Verified {
 impl History {
     /// Opens the history in `dir`, which is made when missing; ends what a crash broke off.
     pub fn open(disk: &Arc<dyn Disk>, dir: &Path, tenant: &str) -> Result<Self> {
+        Self::open_sharing(disk, dir, tenant, RowCache::new(ROWS_KEPT_BYTES))
+    }
+
+    /// As [`History::open`]; what is kept of its rows is in `cache`.
+    pub fn open_sharing(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        tenant: &str,
+        cache: Arc<RowCache>,
+    ) -> Result<Self> {
         create_dir_durable(&**disk, dir)?;
         create_dir_durable(&**disk, &dir.join("_nines"))?;
         let (log, mut state) = Log::open(disk, &dir.join("_nines").join("commits"))?;
@@ -99,32 +119,32 @@ impl History {
         if let Err(error) = files.remove_unnamed(&state) {
             tracing::warn!(%error, "unfinished files of the history stay until the next start");
         }
+        // A time of 0: whatever a crash kept from its place goes to the trash as the oldest of all.
+        if let Err(error) = place_all(&files, &state, 0) {
+            // They are read from where they wait.
+            tracing::warn!(%error, "files of the history are not in their places yet");
+        }
         let mut lost = Vec::new();
-        for (day, built) in &state.days {
-            let day = Day(*day);
-            // A time of 0: whatever a crash kept from its place goes to the trash as the oldest of all.
-            if let Err(error) = files.place(day, built, 0) {
-                // It is read from where it waits.
-                tracing::warn!(%error, %day, "files of the history are not in their places yet");
-            }
-            for file in &built.files {
-                if !files.is_there(day, built, file)? {
-                    lost.push(day);
-                    tracing::error!(file = %file.path(day).display(), "a file of the history is missing or has another length: its day will be built anew if its samples are there");
-                }
+        for (part, revision, file) in state.files() {
+            if !files.is_there(part, revision, file)? {
+                lost.push(part);
+                tracing::error!(file = %file.path(part).display(), "a file of the history is missing or has another length: its days will be built anew if their samples are there");
             }
         }
-        for day in lost {
-            if let Some(built) = state.days.get_mut(&day.0) {
-                built.outdated = true;
-            }
+        for part in lost {
+            let (first, last) = match part {
+                Part::Day(day) => (day, day),
+                Part::Month(month) => (month.first(), month.last()),
+            };
+            let days = state.days.range_mut(first.0..=last.0);
+            days.for_each(|(_, built)| built.outdated = true);
         }
         Ok(Self {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
             tenant: tenant.to_owned(),
             files: Arc::new(files),
-            cache: Cache::default(),
+            cache: Cache::new(cache),
             log: Mutex::new(log),
             state: RwLock::new(Arc::new(state)),
             unsaved: AtomicBool::new(false),
@@ -222,7 +242,7 @@ impl History {
         *self.building.lock() = Some((day.input(), false));
         let revision = self.state().days.get(&day.0).map_or(0, |built| built.revision) + 1;
         // Those of a build that failed.
-        if let Err(error) = self.files.remove_staged(day, revision) {
+        if let Err(error) = self.files.remove_staged(Part::Day(day), revision) {
             tracing::warn!(%error, %day, "unfinished files of the history stay until the next build");
         }
         Build { history: self, day, revision, n_series: 1, writers: BTreeMap::new(), series: 0 }
@@ -230,19 +250,21 @@ impl History {
 
     /// Moves files whose move failed to their places, and removes what was superseded long ago.
     pub fn tidy(&self, now_ms: i64) -> Result<()> {
-        let state = self.state();
         let staged = self.disk.list_dir(&self.files.staging())?;
         if !staged.is_empty() && self.building.lock().is_none() {
-            for (day, built) in &state.days {
-                self.files.place(Day(*day), built, now_ms)?;
-            }
+            self.place_all(now_ms)?;
         }
         self.files.empty_trash(now_ms).map(drop)
     }
 
     /// Opens a file of the state: its checksum is verified.
     pub fn read(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<RowFile> {
-        self.files.read(day, built, file)
+        self.files.read(Part::Day(day), built.revision, file)
+    }
+
+    /// Opens any file of the state, see [`State::files`]: its checksum is verified.
+    pub fn read_part(&self, part: Part, revision: u32, file: &FileEntry) -> Result<RowFile> {
+        self.files.read(part, revision, file)
     }
 
     /// The last floats of a day whose raw samples are gone, all of them or some. `None` while they are there.
@@ -251,15 +273,25 @@ impl History {
         if state.has_raw(day) {
             return Ok(None);
         }
-        let Some(built) = state.days.get(&day.0) else { return Ok(Some(Lasts::new(None))) };
-        let file = built.files.iter().find(|file| file.tier == Tier::Day);
-        let file = file.map(|file| self.read(day, built, file)).transpose()?;
-        Ok(Some(Lasts::new(file)))
+        let Some(built) = state.days.get(&day.0) else { return Ok(Some(Lasts::new(day, None))) };
+        let file = match (built.day_file(), state.together(day)) {
+            (Some(file), _) => Some(self.read(day, built, file)?),
+            (None, Some((month, told, file))) => {
+                Some(self.read_part(Part::Month(month), told.revision, file)?)
+            }
+            (None, None) => None,
+        };
+        Ok(Some(Lasts::new(day, file)))
     }
 
     /// The rows of a day of `state`, to be read series by series. They are kept for a while.
-    pub(crate) fn rows(&self, day: Day, built: &DayState) -> Result<Arc<DayRows>> {
-        self.cache.get(&self.files, day, built)
+    pub(crate) fn rows(&self, day: Day, state: &State) -> Result<Option<Arc<DayRows>>> {
+        self.cache.day(&self.files, day, state)
+    }
+
+    /// The rows of the month of `state` in whose file those of a day lie. They are kept for a while.
+    pub(crate) fn month_rows(&self, day: Day, state: &State) -> Result<Option<Arc<MonthRows>>> {
+        self.cache.month(&self.files, day, state)
     }
 
     /// To be called when rows were read: lets go of what is too much to be kept.
@@ -270,17 +302,14 @@ impl History {
     /// Reads every file to its last row and shows what it found.
     pub fn verify(&self, shown: &mut dyn FnMut(Verified)) {
         let state = self.state();
-        for (day, built) in &state.days {
-            for file in &built.files {
-                let day = Day(*day);
-                let rows = self.verify_file(day, built, file);
-                shown(Verified { path: file.path(day), rows });
-            }
+        for (part, revision, file) in state.files() {
+            let rows = self.verify_file(part, revision, file);
+            shown(Verified { path: file.path(part), rows });
         }
     }
 
-    fn verify_file(&self, day: Day, built: &DayState, file: &FileEntry) -> Result<u64> {
-        let opened = self.files.read(day, built, file)?;
+    fn verify_file(&self, part: Part, revision: u32, file: &FileEntry) -> Result<u64> {
+        let opened = self.files.read(part, revision, file)?;
         let (mut rows, mut series) = (0, 0);
         for group in 0..opened.n_groups() {
             for one in opened.read_group(group)? {
@@ -291,7 +320,7 @@ impl History {
         if (rows, series) == (file.rows, file.series) {
             return Ok(rows);
         }
-        let path = self.dir.join(file.path(day));
+        let path = self.dir.join(file.path(part));
         Err(crate::error::Corruption::new(&path, 0, "rows of a history file").into())
     }
 }
@@ -317,7 +346,7 @@ pub struct Build<'a> {
     series: u64,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
     /// Tells how many series there will be at most, before the first is added.
     pub fn expect_series(&mut self, n_series: u64) {
         self.n_series = n_series;
@@ -346,54 +375,66 @@ impl Build<'_> {
         match self.writers.entry((tier, folder.to_owned())) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
-                let path = history.files.stage(&staged_name(tier, folder, day, revision))?;
-                let told = FileTold { tenant: &history.tenant, tier, day, revision };
+                let part = Part::Day(day);
+                let path = history.files.stage(&staged_name(tier, folder, part, revision))?;
+                let told = FileTold { tenant: &history.tenant, tier, part, revision };
                 Ok(place.insert(FileWriter::create(&*history.disk, &path, &told, self.n_series)?))
             }
         }
     }
 
     /// Makes what was added durable. [`Finished::commit`] makes it the history.
-    pub fn finish(self) -> Result<Finished> {
+    pub fn finish(self) -> Result<Finished<'a>> {
+        self.finish_stepping(&mut || Ok(()))
+    }
+
+    fn finish_files(self) -> Result<Finished<'a>> {
         let mut files = Vec::new();
         for ((tier, _), writer) in self.writers {
             files.push(FileEntry::new(tier, &writer.finish()?));
         }
         self.history.files.sync_staged()?;
-        Ok(Finished { day: self.day, revision: self.revision, files, series: self.series })
+        let Self { history, day, revision, series, .. } = self;
+        Ok(Finished { history, day, revision, files, series, month: None })
     }
 }
 
 /// The files of a day, durable, and named by nobody yet.
-#[derive(Debug)]
-pub struct Finished {
+pub struct Finished<'a> {
+    history: &'a History,
     day: Day,
     revision: u32,
     /// The files.
     pub files: Vec<FileEntry>,
     /// Series that have rows.
     pub series: u64,
+    month: Option<MonthChange>,
 }
 
-impl Finished {
+impl Finished<'_> {
     /// Puts the files in the place of those that the day had. The caller keeps samples from being changed
     /// meanwhile.
-    pub fn commit(self, history: &History, now_ms: i64) -> Result<Building> {
+    pub fn commit(self, now_ms: i64) -> Result<Building> {
+        let Self { history, day, revision, files, month, .. } = self;
         let outdated = !matches!(history.building.lock().take(), Some((_, false)));
-        let Self { day, revision, files, .. } = self;
-        if !history.state().has_raw(day) {
-            history.files.remove_staged(day, revision)?;
+        if !history.state().has_raw(day) || !history.may_change(month.as_ref()) {
+            history.files.remove_staged(Part::Day(day), revision)?;
+            if let Some(MonthChange { month, revision, .. }) = month {
+                history.files.remove_staged(Part::Month(month), revision)?;
+            }
             return Ok(Building::Late);
         }
-        let built = DayState { revision, outdated, files: files.clone() };
-        let mut changes = vec![Change::Built { day, revision, files }];
+        let mut changes = match month.clone() {
+            Some(month) => month.changes(day, revision, files),
+            None => vec![Change::Built { day, revision, files }],
+        };
         if outdated {
             // One commit: nobody takes the rows for those of the samples that are there now.
             changes.push(Change::Outdated { first: day, last: day });
         }
         history.commit(changes)?;
         // It is the history from here on; a file that stays where it is waits for the next round.
-        history.files.place(day, &built, now_ms)?;
+        history.place_day(day, revision, month.as_ref(), now_ms)?;
         Ok(if outdated { Building::Outrun } else { Building::Done })
     }
 }
@@ -410,10 +451,20 @@ pub struct TierSize {
 }
 
 impl State {
+    /// All files, each with its part and the revision of that.
+    pub fn files(&self) -> impl Iterator<Item = (Part, u32, &FileEntry)> {
+        let days = self.days.iter().flat_map(|(day, built)| {
+            built.files.iter().map(|file| (Part::Day(Day(*day)), built.revision, file))
+        });
+        days.chain(self.months.iter().flat_map(|(month, told)| {
+            told.files.iter().map(|file| (Part::Month(Month(*month)), told.revision, file))
+        }))
+    }
+
     /// What a tier takes.
     #[must_use]
     pub fn size(&self, tier: Tier) -> TierSize {
-        let files = self.days.values().flat_map(|built| &built.files);
+        let files = self.files().map(|(_, _, file)| file);
         files.filter(|file| file.tier == tier).fold(TierSize::default(), |sum, file| TierSize {
             files: sum.files + 1,
             rows: sum.rows + file.rows,

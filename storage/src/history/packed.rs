@@ -4,11 +4,40 @@
 use parquet::data_type::{DoubleType, Int64Type};
 use parquet::errors::Result as ParquetResult;
 
-use super::period::{Day, Tier};
+use super::period::{Day, HOUR_MS, Month};
 use super::reader::{RowFile, short};
 use super::schema::leaf;
 use crate::model::window::PreResets;
 use crate::model::{DAY_MS, WindowSummary};
+
+/// The time that the rows of a file are of, in which their times are told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) start_ms: i64,
+    end_ms: i64,
+    window_ms: i64,
+}
+
+impl Frame {
+    /// Hours of a day, or its one row.
+    pub(super) const fn day(day: Day) -> Self {
+        Self { start_ms: day.start_ms(), end_ms: day.end_ms(), window_ms: HOUR_MS }
+    }
+
+    /// Days of a month.
+    pub(super) const fn month(month: Month) -> Self {
+        let (start_ms, end_ms) = (month.first().start_ms(), month.last().end_ms());
+        Self { start_ms, end_ms, window_ms: DAY_MS }
+    }
+
+    /// Milliseconds since the beginning of a time in microseconds; 0 for a row that has none. 32 bits hold 49 days.
+    fn offset(self, micros: Option<i64>) -> ParquetResult<u32> {
+        let Some(micros) = micros else { return Ok(0) };
+        let off = (micros / 1000).saturating_sub(self.start_ms);
+        let inside = (0..=self.end_ms - self.start_ms).contains(&off);
+        if inside { small(off) } else { Err(short("times of the file")) }
+    }
+}
 
 /// A run of rows that are decoded together: a page, wherever pages of all columns end alike.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +50,7 @@ pub(super) struct Span {
     pub(super) n: usize,
 }
 
-/// What every function asks of a row. Times count from the beginning of the day.
+/// What every function asks of a row. Times count from the beginning of the [`Frame`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EdgeRow {
     pub(super) first: f64,
@@ -32,8 +61,8 @@ pub(super) struct EdgeRow {
     pub(super) resets: u32,
     /// Of the stale marker at the end; 0 where there is none.
     pub(super) stale_off: u32,
-    /// End of the window in hours from the beginning of the day.
-    pub(super) hour: u8,
+    /// The window, counted from 1 at the beginning of the frame: 24 hours or 31 days at most.
+    pub(super) window: u8,
     pub(super) histograms: bool,
 }
 
@@ -67,12 +96,12 @@ impl Edges {
     }
 
     /// Puts a row's part into `out`.
-    pub(super) fn fill(&self, at: usize, day_ms: i64, out: &mut WindowSummary) {
+    pub(super) fn fill(&self, at: usize, start_ms: i64, out: &mut WindowSummary) {
         let Some(row) = self.rows.get(at) else { return };
         out.count = u64::from(row.count);
-        (out.first_ts, out.first) = (day_ms + i64::from(row.first_off), row.first);
-        (out.last_ts, out.last) = (day_ms + i64::from(row.last_off), row.last);
-        out.stale_ts = (row.stale_off > 0).then(|| day_ms + i64::from(row.stale_off));
+        (out.first_ts, out.first) = (start_ms + i64::from(row.first_off), row.first);
+        (out.last_ts, out.last) = (start_ms + i64::from(row.last_off), row.last);
+        out.stale_ts = (row.stale_off > 0).then(|| start_ms + i64::from(row.stale_off));
         if row.resets > 0 {
             out.pre_resets = self.pre_resets(at, row.resets);
         } else if !out.pre_resets.is_empty() {
@@ -92,8 +121,8 @@ impl Edges {
 
 impl MoreRow {
     /// Puts the row's part into `out`.
-    pub(super) fn fill(&self, day_ms: i64, out: &mut WindowSummary) {
-        let at = |off: u32| day_ms + i64::from(off);
+    pub(super) fn fill(&self, start_ms: i64, out: &mut WindowSummary) {
+        let at = |off: u32| start_ms + i64::from(off);
         (out.prev_ts, out.prev) = (at(self.prev_off), self.prev);
         (out.min_ts, out.min) = (at(self.min_off), self.min);
         (out.max_ts, out.max) = (at(self.max_off), self.max);
@@ -106,14 +135,7 @@ fn small(n: i64) -> ParquetResult<u32> {
     u32::try_from(n).map_err(|_| short("small numbers"))
 }
 
-/// Milliseconds since the beginning of the day of a time in microseconds; 0 for a row that has none.
-fn offset(micros: Option<i64>, day: Day) -> ParquetResult<u32> {
-    let Some(micros) = micros else { return Ok(0) };
-    let off = (micros / 1000).saturating_sub(day.start_ms());
-    if (0..=DAY_MS).contains(&off) { small(off) } else { Err(short("times of the day")) }
-}
-
-pub(super) fn read_edges(file: &RowFile, span: Span, day: Day) -> ParquetResult<Edges> {
+pub(super) fn read_edges(file: &RowFile, span: Span, frame: Frame) -> ParquetResult<Edges> {
     let ts = file.column::<Int64Type>(span, leaf::TS)?;
     let count = file.column::<Int64Type>(span, leaf::COUNT)?;
     let mut first_ts = file.column::<Int64Type>(span, leaf::FIRST_TS)?;
@@ -128,19 +150,19 @@ pub(super) fn read_edges(file: &RowFile, span: Span, day: Day) -> ParquetResult<
     let counts = ts.required()?.zip(count.required()?);
     let rest = resets.required()?.zip(histograms.required()?);
     for ((ts, count), (resets, histograms)) in counts.zip(rest) {
-        let hour = offset(Some(ts), day)? / (Tier::Hour.window_ms() as u32);
+        let window = i64::from(frame.offset(Some(ts))?) / frame.window_ms;
         let resets = small(resets)?;
         one |= resets == 1;
         several |= resets > 1;
         edges.rows.push(EdgeRow {
             first: first.next()?.unwrap_or_default(),
             last: last.next()?.unwrap_or_default(),
-            first_off: offset(first_ts.next()?, day)?,
-            last_off: offset(last_ts.next()?, day)?,
+            first_off: frame.offset(first_ts.next()?)?,
+            last_off: frame.offset(last_ts.next()?)?,
             count: small(count)?,
             resets,
-            stale_off: offset(stale_ts.next()?, day)?,
-            hour: hour as u8,
+            stale_off: frame.offset(stale_ts.next()?)?,
+            window: u8::try_from(window).map_err(|_| short("windows"))?,
             histograms: histograms != 0,
         });
     }
@@ -172,7 +194,7 @@ fn read_resets(file: &RowFile, span: Span, several: bool, edges: &mut Edges) -> 
     Ok(())
 }
 
-pub(super) fn read_more(file: &RowFile, span: Span, day: Day) -> ParquetResult<Vec<MoreRow>> {
+pub(super) fn read_more(file: &RowFile, span: Span, frame: Frame) -> ParquetResult<Vec<MoreRow>> {
     let mut rows = vec![MoreRow::default(); span.n];
     let mut floats = |column, place: fn(&mut MoreRow) -> &mut f64| -> ParquetResult<()> {
         let mut values = file.column::<DoubleType>(span, column)?;
@@ -189,7 +211,7 @@ pub(super) fn read_more(file: &RowFile, span: Span, day: Day) -> ParquetResult<V
     let mut times = |column, place: fn(&mut MoreRow) -> &mut u32| -> ParquetResult<()> {
         let mut values = file.column::<Int64Type>(span, column)?;
         for row in &mut rows {
-            *place(row) = offset(values.next()?, day)?;
+            *place(row) = frame.offset(values.next()?)?;
         }
         Ok(())
     };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DAY_MS, TimeRange, civil_date};
+use crate::model::{DAY_MS, TimeRange, civil_date, days_to_date};
 
 /// One hour in milliseconds.
 pub const HOUR_MS: i64 = DAY_MS / 24;
@@ -133,6 +133,65 @@ impl fmt::Display for Day {
     }
 }
 
+/// A month of rows of days, by the end of their windows; counted from the first one of the year 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Month(pub i64);
+
+impl Month {
+    /// The month in which the window of a day ends.
+    #[must_use]
+    pub const fn of(day: Day) -> Self {
+        let (year, month, _) = civil_date(day.next().0);
+        Self(year.saturating_mul(12).saturating_add(month - 1))
+    }
+
+    /// The first day whose window ends in it: the last one of the month before.
+    #[must_use]
+    pub const fn first(self) -> Day {
+        Day(days_to_date((self.0.div_euclid(12), self.0.rem_euclid(12) + 1, 1))).previous()
+    }
+
+    /// The last day whose window ends in it.
+    #[must_use]
+    pub const fn last(self) -> Day {
+        Self(self.0.saturating_add(1)).first().previous()
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.0.div_euclid(12), self.0.rem_euclid(12) + 1)
+    }
+}
+
+/// What the rows of a file are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// A day.
+    Day(Day),
+    /// A month of days.
+    Month(Month),
+}
+
+impl Part {
+    /// What a file calls it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Day(_) => "day",
+            Self::Month(_) => "month",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day(day) => day.fmt(f),
+            Self::Month(month) => month.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +219,22 @@ mod tests {
         assert_eq!(Tier::Day.partition(new_year - DAY_MS), "year=2026");
         assert_eq!(Tier::Hour.partition(new_year), "month=2027-01");
         assert_eq!(Tier::Hour.partition(new_year - HOUR_MS), "month=2026-12");
+    }
+
+    #[test]
+    fn a_month_is_of_the_days_that_end_in_it() {
+        let december = Month::of(Day(20_422));
+        assert_eq!(
+            (Day(20_422).to_string(), december.to_string()),
+            ("2025-11-30".into(), "2025-12".into())
+        );
+        assert_eq!((december.first(), december.last()), (Day(20_422), Day(20_452)));
+        for days in -800..4000 {
+            let (day, month) = (Day(days), Month::of(Day(days)));
+            assert!((month.first()..=month.last()).contains(&day));
+            let folder = Tier::Day.partition(day.end_ms());
+            assert_eq!(folder, format!("year={}", month.to_string().split_at(4).0));
+        }
     }
 
     #[test]

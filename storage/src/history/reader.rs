@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::column::reader::get_typed_column_reader;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -54,6 +54,12 @@ impl RowFile {
         self.reader.num_row_groups()
     }
 
+    /// Rows of a row group.
+    pub(super) fn group_rows(&self, group: usize) -> usize {
+        let meta = self.reader.metadata().row_groups().get(group);
+        meta.and_then(|meta| usize::try_from(meta.num_rows()).ok()).unwrap_or(0)
+    }
+
     /// Bytes of each column, by name, compressed.
     #[must_use]
     pub fn column_bytes(&self) -> Vec<(String, u64)> {
@@ -69,8 +75,8 @@ impl RowFile {
     /// The rows of a row group, series by series.
     pub fn read_group(&self, group: usize) -> Result<Vec<SeriesRows>> {
         let read = || {
-            let reader = self.reader.get_row_group(group)?;
-            decode(&*reader)
+            let group = self.reader.get_row_group(group)?;
+            decode(&mut Columns::of(&*group)?)
         };
         read().map_err(|_| Corruption::new(&self.path, 0, "a history file does not decode").into())
     }
@@ -131,6 +137,55 @@ impl RowFile {
         Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
     }
 
+    /// Rows of a group, of all columns, some at a time.
+    pub(super) fn columns(&self, group: usize) -> Result<Columns> {
+        let read = || Columns::of(&*self.reader.get_row_group(group)?);
+        read().map_err(|cause| self.undecoded(&cause))
+    }
+
+    /// The next `most` rows of `columns`; none at the end of the group.
+    pub(super) fn next_rows(
+        &self,
+        columns: &mut Columns,
+        left: &mut usize,
+        most: usize,
+    ) -> Result<Vec<SeriesRows>> {
+        columns.n_rows = most.min(*left);
+        *left -= columns.n_rows;
+        decode(columns).map_err(|cause| self.undecoded(&cause))
+    }
+
+    /// The labels of the series of which `runs` tell how many rows each has, in the order of the file.
+    pub(super) fn labels_of_runs(&self, runs: &[(i64, u32)]) -> Result<Vec<Labels>> {
+        let read = || {
+            let mut all = Vec::with_capacity(runs.len());
+            let mut runs = runs.iter();
+            let (mut keys, mut texts) = (Vec::new(), Vec::new());
+            for group in 0..self.n_groups() {
+                let mut columns = Columns::of(&*self.reader.get_row_group(group)?)?;
+                let mut left = columns.n_rows;
+                while left > 0 {
+                    // A series ends with its row group at the latest.
+                    let Some((_, n)) = runs.next() else { return Err(short("series")) };
+                    let n = *n as usize;
+                    left = left.checked_sub(n.max(1)).ok_or_else(|| short("rows of a series"))?;
+                    columns.n_rows = 1;
+                    columns.next = leaf::METRIC;
+                    let metric = columns.first_of::<ByteArrayType>(n)?;
+                    let name = metric.values.as_slice().first().ok_or_else(|| short("metrics"))?;
+                    columns.next = leaf::LABEL_KEY;
+                    let column = columns.first_of::<ByteArrayType>(n)?;
+                    Lists { column, at: 0, element: 1 }.next(&mut keys)?;
+                    let column = columns.first_of::<ByteArrayType>(n)?;
+                    Lists { column, at: 0, element: 1 }.next(&mut texts)?;
+                    all.push(labels_of(name, &keys, &texts)?);
+                }
+            }
+            Ok(all)
+        };
+        read().map_err(|cause| self.undecoded(&cause))
+    }
+
     /// The id of every row.
     pub(super) fn ids(&self) -> Result<Vec<i64>> {
         let read = || {
@@ -150,9 +205,8 @@ impl RowFile {
             let (mut row_keys, mut row_texts) = (Vec::new(), Vec::new());
             for group in 0..self.n_groups() {
                 let group = self.reader.get_row_group(group)?;
-                let n_rows =
-                    usize::try_from(group.metadata().num_rows()).map_err(|_| short("rows"))?;
-                let mut columns = Columns { group: &*group, next: leaf::METRIC, n_rows };
+                let mut columns = Columns::of(&*group)?;
+                columns.next = leaf::METRIC;
                 let metric = columns.required::<ByteArrayType>()?;
                 columns.next = leaf::LABEL_KEY;
                 let mut keys =
@@ -187,24 +241,60 @@ pub(super) fn short(what: &str) -> ParquetError {
     ParquetError::General(format!("a column of {what} ends early"))
 }
 
+/// A type of columns.
+pub(super) trait Typed: DataType + Sized {
+    /// The reader of a column of this type.
+    fn reader(column: &mut ColumnReader) -> Option<&mut ColumnReaderImpl<Self>>;
+}
+
+macro_rules! typed {
+    ($($of:ident $reader:ident),*) => {$(
+        impl Typed for $of {
+            fn reader(column: &mut ColumnReader) -> Option<&mut ColumnReaderImpl<Self>> {
+                if let ColumnReader::$reader(reader) = column { Some(reader) } else { None }
+            }
+        }
+    )*};
+}
+
+typed!(
+    BoolType BoolColumnReader,
+    Int64Type Int64ColumnReader,
+    DoubleType DoubleColumnReader,
+    ByteArrayType ByteArrayColumnReader
+);
+
 /// Columns of a row group in the order of the schema.
-struct Columns<'a> {
-    group: &'a dyn RowGroupReader,
+pub(super) struct Columns {
+    readers: Vec<ColumnReader>,
     next: usize,
+    /// Rows that are read at a time.
     n_rows: usize,
 }
 
-impl Columns<'_> {
-    fn column<T: DataType>(&mut self) -> ParquetResult<Column<T::T>> {
-        let column = self.group.get_column_reader(self.next)?;
+impl Columns {
+    /// All columns of all rows.
+    fn of(group: &dyn RowGroupReader) -> ParquetResult<Self> {
+        let n_rows = usize::try_from(group.metadata().num_rows()).map_err(|_| short("rows"))?;
+        let readers = (0..group.num_columns()).map(|i| group.get_column_reader(i));
+        Ok(Self { readers: readers.collect::<ParquetResult<_>>()?, next: 0, n_rows })
+    }
+
+    fn reader<T: Typed>(&mut self) -> ParquetResult<&mut ColumnReaderImpl<T>> {
+        let reader = self.readers.get_mut(self.next).and_then(T::reader);
         self.next += 1;
-        let mut reader = get_typed_column_reader::<T>(column);
+        reader.ok_or_else(|| short("this type"))
+    }
+
+    fn column<T: Typed>(&mut self) -> ParquetResult<Column<T::T>> {
+        let n_rows = self.n_rows;
+        let reader = self.reader::<T>()?;
         let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
         let mut read = 0;
-        while read < self.n_rows {
+        while read < n_rows {
             let levels = (Some(&mut defined), Some(&mut repeated));
             let (rows, _, _) =
-                reader.read_records(self.n_rows - read, levels.0, levels.1, &mut values)?;
+                reader.read_records(n_rows - read, levels.0, levels.1, &mut values)?;
             if rows == 0 {
                 return Err(short("rows"));
             }
@@ -213,12 +303,21 @@ impl Columns<'_> {
         Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
     }
 
-    fn required<T: DataType>(&mut self) -> ParquetResult<std::vec::IntoIter<T::T>> {
+    /// One row of the next column; it then stands behind `n` of them.
+    fn first_of<T: Typed>(&mut self, n: usize) -> ParquetResult<Column<T::T>> {
+        let at = self.next;
+        let column = self.column::<T>()?;
+        self.next = at;
+        let behind = self.reader::<T>()?.skip_records(n - 1)?;
+        if behind == n - 1 { Ok(column) } else { Err(short("rows")) }
+    }
+
+    fn required<T: Typed>(&mut self) -> ParquetResult<std::vec::IntoIter<T::T>> {
         let column = self.column::<T>()?;
         if column.values.len() == self.n_rows { Ok(column.values) } else { Err(short("values")) }
     }
 
-    fn optional<T: DataType>(&mut self) -> ParquetResult<Optional<T::T>> {
+    fn optional<T: Typed>(&mut self) -> ParquetResult<Optional<T::T>> {
         let Column { values, defined, .. } = self.column::<T>()?;
         Ok(Optional { values, defined, n_rows: self.n_rows })
     }
@@ -286,9 +385,10 @@ fn number(n: Option<i64>) -> ParquetResult<u64> {
     u64::try_from(n.ok_or_else(|| short("numbers"))?).map_err(|_| short("natural numbers"))
 }
 
-fn decode(group: &dyn RowGroupReader) -> ParquetResult<Vec<SeriesRows>> {
-    let n_rows = usize::try_from(group.metadata().num_rows()).map_err(|_| short("rows"))?;
-    let mut columns = Columns { group, next: 1, n_rows };
+/// The rows that `columns` give next.
+fn decode(columns: &mut Columns) -> ParquetResult<Vec<SeriesRows>> {
+    let n_rows = columns.n_rows;
+    columns.next = leaf::METRIC;
     let mut metric = columns.required::<ByteArrayType>()?;
     let mut id = columns.required::<Int64Type>()?;
     let mut ts = columns.required::<Int64Type>()?;

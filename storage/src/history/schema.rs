@@ -14,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
 /// Version of the tables, told in every file.
-pub const HISTORY_VERSION: u32 = 1;
+pub const HISTORY_VERSION: u32 = 2;
 
 /// Labels that have a column of their own beside the map: engines leave files and pages out by them.
 pub const PROMOTED_LABELS: [&str; 6] =

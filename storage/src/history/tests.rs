@@ -71,15 +71,13 @@ fn same(a: &[SeriesRows], b: &[SeriesRows]) -> bool {
 fn read_tier(history: &History, tier: Tier) -> Vec<SeriesRows> {
     let state = history.state();
     let mut all: Vec<SeriesRows> = Vec::new();
-    for (day, built) in &state.days {
-        for file in built.files.iter().filter(|file| file.tier == tier) {
-            let opened = history.read(Day(*day), built, file).unwrap();
-            for group in 0..opened.n_groups() {
-                for series in opened.read_group(group).unwrap() {
-                    match all.iter_mut().find(|known| known.labels == series.labels) {
-                        Some(known) => known.rows.extend(series.rows),
-                        None => all.push(series),
-                    }
+    for (part, revision, file) in state.files().filter(|(.., file)| file.tier == tier) {
+        let opened = history.read_part(part, revision, file).unwrap();
+        for group in 0..opened.n_groups() {
+            for series in opened.read_group(group).unwrap() {
+                match all.iter_mut().find(|known| known.labels == series.labels) {
+                    Some(known) => known.rows.extend(series.rows),
+                    None => all.push(series),
                 }
             }
         }
@@ -101,7 +99,7 @@ fn build(history: &History, day: Day, series: &[SeriesRows], now_ms: i64) -> Res
     for one in series {
         build.add(Tier::Hour, one)?;
     }
-    build.finish()?.commit(history, now_ms)
+    build.finish()?.commit(now_ms)
 }
 
 proptest! {
@@ -236,7 +234,7 @@ fn a_day_that_changes_while_it_is_built_is_outdated_at_once() {
         let mut build = history.build(DAY);
         build.add(Tier::Hour, &one_series(1.0)[0]).unwrap();
         change.map_or(Ok(()), |range| history.samples_change(range)).unwrap();
-        build.finish().unwrap().commit(&history, 0).unwrap()
+        build.finish().unwrap().commit(0).unwrap()
     };
     let at = |ts| Some(TimeRange::new(ts, ts));
     let outdated = || history.state().days[&DAY.0].outdated;
@@ -258,7 +256,7 @@ fn a_day_whose_samples_go_while_it_is_built_keeps_its_rows() {
     history.samples_change(DAY.range()).unwrap();
     let unfinished = history.build(DAY).finish().unwrap();
     history.raw_is_gone(DAY);
-    assert_eq!(unfinished.commit(&history, 0).unwrap(), Building::Late);
+    assert_eq!(unfinished.commit(0).unwrap(), Building::Late);
     assert_eq!(first_value(&history), Some(1.0));
     drop(history);
     assert_eq!(first_value(&open(&disk)), Some(1.0));
@@ -269,7 +267,7 @@ fn the_last_floats_of_a_day_without_samples_are_told() {
     let history = open(&SimDisk::new());
     let mut building = history.build(DAY);
     building.add(Tier::Day, &one_day(7.0)).unwrap();
-    building.finish().unwrap().commit(&history, 0).unwrap();
+    building.finish().unwrap().commit(0).unwrap();
     assert!(history.lasts_of(DAY).unwrap().is_none(), "samples are there");
     history.raw_is_gone(DAY.next());
     let labels = |job| Labels::from_pairs([("__name__", "up"), ("job", job)]);

@@ -10,7 +10,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::columns::{RowColumns, SeriesText};
-use super::period::{Day, Tier};
+use super::period::{Part, Tier};
 use super::row::SeriesRows;
 use super::schema::{HISTORY_VERSION, ROW_GROUP_ROWS, properties, rollup};
 use crate::disk::{Disk, DiskFile};
@@ -40,9 +40,9 @@ pub struct FileTold<'a> {
     pub tenant: &'a str,
     /// Of which resolution.
     pub tier: Tier,
-    /// Of which day.
-    pub day: Day,
-    /// How often the day was built.
+    /// Of which day or month.
+    pub part: Part,
+    /// How often its file was written.
     pub revision: u32,
 }
 
@@ -98,7 +98,7 @@ impl FileWriter {
             key("version", HISTORY_VERSION.to_string()),
             key("tenant", told.tenant.to_owned()),
             key("table", told.tier.to_string()),
-            key("day", told.day.to_string()),
+            key(told.part.name(), told.part.to_string()),
             key("revision", told.revision.to_string()),
         ];
         let parquet = rollup()

@@ -8,7 +8,7 @@ mod matcher;
 mod sample;
 pub mod window;
 
-pub use calendar::{DAY_MS, civil_date};
+pub use calendar::{DAY_MS, civil_date, days_to_date};
 pub use histogram::{
     Bucket, CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, HistogramError, ResetHint, Span,
 };

@@ -1,6 +1,6 @@
 //! Windows of selected series from rows of the history and samples.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,9 @@ use super::select::Selection;
 use super::tiling::{Kept, Plan, Stretch, plan};
 use super::{Budget, Reservation, SeriesSet, WindowSet};
 use crate::error::{Error, Result};
-use crate::history::{Day, DayRows, History, State};
+use crate::history::{
+    Day, DayRows, HOUR_MS, History, Month, MonthRows, RowFacts, SeriesIndex, State,
+};
 use crate::model::window::{Need, Pieces, Spaced};
 use crate::model::{Labels, SeriesData, TimeRange, WindowSummary};
 
@@ -33,18 +35,52 @@ impl Past<'_> {
 
     /// The rows of a day. Fails where they are damaged, or were built anew meanwhile.
     pub(super) fn rows(&self, day: Day) -> Result<Option<Arc<DayRows>>> {
-        let Some(built) = self.state.days.get(&day.0) else { return Ok(None) };
-        match self.history.rows(day, built) {
-            Err(Error::Corrupt(_)) if self.is_built_anew(day) => {
-                Err(Error::Unavailable { why: "they were built anew meanwhile" })
-            }
-            rows => rows.map(Some),
-        }
+        self.as_it_is(day, |state| self.history.rows(day, state))
     }
 
-    fn is_built_anew(&self, day: Day) -> bool {
+    /// Where the row of a day is.
+    fn source(&self, day: Day) -> Result<Option<Source>> {
+        self.as_it_is(day, |state| {
+            let own = state.days.get(&day.0).is_some_and(|built| built.day_file().is_some());
+            if !own && let Some(rows) = self.history.month_rows(day, state)? {
+                return Ok(Some(Source::Month(rows)));
+            }
+            Ok(self.history.rows(day, state)?.map(Source::Day))
+        })
+    }
+
+    /// Reads of a day what the state of the query tells, or, where that is gone, what is there now, if the day is
+    /// the same.
+    fn as_it_is<T>(&self, day: Day, read: impl Fn(&State) -> Result<T>) -> Result<T> {
+        let error = match read(&self.state) {
+            Err(error @ (Error::Corrupt(_) | Error::Io { .. })) => error,
+            read => return read,
+        };
+        let now = self.history.state();
+        if now.number == self.state.number {
+            return Err(error);
+        }
         let revision = |state: &State| state.days.get(&day.0).map(|built| built.revision);
-        revision(&self.history.state()) != revision(&self.state)
+        if revision(&now) != revision(&self.state) {
+            return Err(Error::Unavailable { why: "they were built anew meanwhile" });
+        }
+        read(&now)
+    }
+
+    /// Whether the row of a day lies in the file of its month.
+    fn is_together(&self, day: Day) -> bool {
+        let own = self.state.days.get(&day.0).is_some_and(|built| built.day_file().is_some());
+        !own && self.state.together(day).is_some()
+    }
+
+    /// The days whose rows cannot be read when that of `day` cannot: it, or all that lie in a file with it.
+    fn days_with(&self, day: Day) -> (String, std::ops::RangeInclusive<i64>) {
+        match self.state.together(day) {
+            Some((month, ..)) if self.is_together(day) => {
+                (month.to_string(), month.first().0..=month.last().0)
+            }
+            _ => (day.to_string(), day.0..=day.0),
+        }
     }
 
     /// Days inside `range` of which rows are all there is, and that have some.
@@ -66,34 +102,63 @@ impl Past<'_> {
         missing: &mut Vec<String>,
         show: &mut dyn FnMut(&Labels) -> Result<()>,
     ) -> Result<()> {
-        let mut seen = Vec::new();
+        let mut seen: Vec<Arc<SeriesIndex>> = Vec::new();
+        let mut unread = BTreeSet::new();
         for day in days {
-            match self.rows(*day) {
-                Ok(Some(rows)) => {
-                    let series = rows.series();
+            // One file, one message.
+            if unread.contains(&Month::of(*day)) && self.is_together(*day) {
+                continue;
+            }
+            match self.source(*day) {
+                Ok(Some(source)) => {
+                    let series = match &source {
+                        Source::Day(rows) => rows.series(),
+                        Source::Month(rows) => rows.series(),
+                    };
                     if !seen.iter().any(|known| Arc::ptr_eq(known, series)) {
                         series.labels().iter().try_for_each(&mut *show)?;
                         seen.push(Arc::clone(series));
                     }
                 }
                 Ok(None) => {}
-                Err(error) => missing.push(lacking(*day, error)?),
+                Err(error) => {
+                    missing.push(lacking(&self.days_with(*day).0, error)?);
+                    unread.insert(Month::of(*day));
+                }
             }
         }
         Ok(())
     }
 }
 
-/// What an answer says that lacks the rows of a day; an error that is not the day's goes on.
-fn lacking(day: Day, error: Error) -> Result<String> {
+/// What an answer says that lacks the rows of a day or month; an error that is not theirs goes on.
+fn lacking(of: &str, error: Error) -> Result<String> {
     match &error {
         Error::Corrupt(_) | Error::Io { .. } => {
-            tracing::error!(%error, %day, "rows of the history cannot be read");
+            tracing::error!(%error, of, "rows of the history cannot be read");
         }
         Error::Unavailable { .. } => {}
         _ => return Err(error),
     }
-    Ok(format!("rows of {day} are missing: {error}"))
+    Ok(format!("rows of {of} are missing: {error}"))
+}
+
+/// Where the row of a day is.
+enum Source {
+    /// In the file of the day.
+    Day(Arc<DayRows>),
+    /// In that of its month.
+    Month(Arc<MonthRows>),
+}
+
+/// A part of the plan, and what it is read from.
+enum Step {
+    Samples(TimeRange),
+    Day(Day, Arc<DayRows>),
+    /// Hours of a day, the first and the last.
+    Hours(Day, (u8, u8), Arc<DayRows>),
+    /// Neighbouring days of a month, the first and the last.
+    Month((Day, Day), Arc<MonthRows>),
 }
 
 /// Windows of a selection, planned.
@@ -102,8 +167,7 @@ pub(super) struct Tiled<'s> {
     past: &'s Past<'s>,
     plan: Plan,
     need: Need,
-    /// The rows of the plan's days.
-    days: BTreeMap<i64, Arc<DayRows>>,
+    steps: Vec<Step>,
     /// End of the last stretch of rows.
     rows_end_ms: i64,
     memory: Mutex<Reservation>,
@@ -130,26 +194,27 @@ impl<'s> Tiled<'s> {
                 if unread.contains(&day.0) { Kept::Samples } else { past.kept(day) }
             };
             let Some(plan) = plan(windows, kept) else { return Ok(None) };
-            let mut days = BTreeMap::new();
+            let mut steps = Vec::with_capacity(plan.stretches.len());
             let mut rows_end_ms = i64::MIN;
             let mut failed = false;
             for stretch in &plan.stretches {
-                let (Stretch::Day(day) | Stretch::Hours(day, ..)) = *stretch else { continue };
-                rows_end_ms = rows_end_ms.max(day.end_ms());
-                if days.contains_key(&day.0) {
+                let (Stretch::Day(day) | Stretch::Hours(day, ..)) = *stretch else {
+                    steps.extend(samples_of(stretch));
+                    continue;
+                };
+                if unread.contains(&day.0) {
                     continue;
                 }
+                rows_end_ms = rows_end_ms.max(day.end_ms());
                 budget.check()?;
-                match past.rows(day) {
-                    Ok(Some(rows)) => drop(days.insert(day.0, rows)),
-                    Ok(None) => {}
-                    Err(error) => {
-                        let text = lacking(day, error)?;
-                        if past.kept(day) == Kept::Rows {
-                            missing.push(text);
-                        }
-                        failed |= unread.insert(day.0);
+                if let Err(error) = add_step(&mut steps, past, stretch, day) {
+                    let (of, days) = past.days_with(day);
+                    let text = lacking(&of, error)?;
+                    if days.clone().any(|day| past.kept(Day(day)) == Kept::Rows) {
+                        missing.push(text);
                     }
+                    unread.extend(days);
+                    failed = true;
                 }
             }
             if failed {
@@ -161,7 +226,7 @@ impl<'s> Tiled<'s> {
                 past,
                 plan,
                 need,
-                days,
+                steps,
                 rows_end_ms,
                 memory,
                 missing,
@@ -186,6 +251,42 @@ impl<'s> Tiled<'s> {
         }
         days
     }
+}
+
+fn samples_of(stretch: &Stretch) -> Option<Step> {
+    match stretch {
+        Stretch::Samples(range) => Some(Step::Samples(*range)),
+        _ => None,
+    }
+}
+
+/// Adds a stretch of rows of `day`; nothing where it has none.
+fn add_step(steps: &mut Vec<Step>, past: &Past<'_>, stretch: &Stretch, day: Day) -> Result<()> {
+    if let Stretch::Hours(_, from, to) = *stretch {
+        let rows = past.rows(day)?;
+        steps.extend(rows.map(|rows| Step::Hours(day, (from, to), rows)));
+        return Ok(());
+    }
+    if let Some(Step::Month((_, last), rows)) = steps.last_mut()
+        && last.next() == day
+        && rows.has(day)
+        && past.is_together(day)
+    {
+        *last = day;
+        return Ok(());
+    }
+    match past.source(day)? {
+        Some(Source::Day(rows)) => steps.push(Step::Day(day, rows)),
+        Some(Source::Month(rows)) => steps.push(Step::Month((day, day), rows)),
+        None => {}
+    }
+    Ok(())
+}
+
+/// The time of a day's hours.
+fn hours_of(day: Day, (from, to): (u8, u8)) -> TimeRange {
+    let hour = |hour: u8| day.start_ms() + i64::from(hour) * HOUR_MS;
+    TimeRange::new(hour(from.saturating_sub(1)) + 1, hour(to))
 }
 
 /// Values whose sum may overflow within a row, which then does not add up as its samples do.
@@ -242,66 +343,133 @@ impl Reading<'_, '_> {
         let tiled = self.tiled;
         let labels = tiled.selection.labels(self.i);
         let changed = tiled.changed_days(self.i);
-        let charge = |bytes: u64| tiled.charge(bytes);
-        let mut summary = WindowSummary::default();
-        // Days with the same series share its place.
-        let mut place = (std::ptr::null(), None);
-        for stretch in &tiled.plan.stretches {
-            let day = match *stretch {
-                Stretch::Samples(range) => {
-                    if let Outcome::Histograms = self.samples(range)? {
-                        return Ok(Outcome::Histograms);
+        let is_changed = |day: Day| changed.contains(&day.0) && tiled.past.kept(day) != Kept::Rows;
+        // Files with the same series share its place.
+        let mut known: (*const SeriesIndex, Option<u32>) = (std::ptr::null(), None);
+        let mut place_in = |series: &Arc<SeriesIndex>| {
+            if known.0 != Arc::as_ptr(series) {
+                known = (Arc::as_ptr(series), series.place(labels));
+            }
+            known.1
+        };
+        for step in &tiled.steps {
+            let outcome = match step {
+                Step::Samples(range) => self.samples(*range)?,
+                Step::Day(day, _) if is_changed(*day) => self.samples(day.range())?,
+                Step::Day(day, rows) => match place_in(rows.series()) {
+                    Some(place) => self.day(*day, rows, place)?,
+                    None => continue,
+                },
+                Step::Hours(day, hours, _) if is_changed(*day) => {
+                    self.samples(hours_of(*day, *hours))?
+                }
+                Step::Hours(day, hours, rows) => match place_in(rows.series()) {
+                    Some(place) => self.hours(*day, *hours, rows, place)?,
+                    None => continue,
+                },
+                Step::Month((first, last), rows) => {
+                    let place = place_in(rows.series());
+                    let mut from = *first;
+                    let mut outcome = Outcome::Done;
+                    // Between days that changed.
+                    for day in changed.range(first.0..=last.0).map(|day| Day(*day)) {
+                        if !is_changed(day) {
+                            continue;
+                        }
+                        outcome = self.days((from, day.previous()), rows, place)?;
+                        if matches!(outcome, Outcome::Done) {
+                            outcome = self.samples(day.range())?;
+                        }
+                        if matches!(outcome, Outcome::Histograms) {
+                            break;
+                        }
+                        from = day.next();
                     }
-                    continue;
-                }
-                Stretch::Day(day) | Stretch::Hours(day, ..) => day,
-            };
-            let (from, to) = match *stretch {
-                Stretch::Hours(_, from, to) => (from, to),
-                _ => (1, 24),
-            };
-            let hour = |hour: u8| day.start_ms() + i64::from(hour) * crate::history::HOUR_MS;
-            let samples_of = TimeRange::new(hour(from - 1) + 1, hour(to));
-            if changed.contains(&day.0) && tiled.past.kept(day) != Kept::Rows {
-                if let Outcome::Histograms = self.samples(samples_of)? {
-                    return Ok(Outcome::Histograms);
-                }
-                continue;
-            }
-            let Some(rows) = tiled.days.get(&day.0) else { continue };
-            if place.0 != Arc::as_ptr(rows.series()) {
-                place = (Arc::as_ptr(rows.series()), rows.series().place(labels));
-            }
-            let Some(place) = place.1 else { continue };
-            // Where a row does not say what is needed, all of the stretch is read, from there on.
-            let mut unsaid = None;
-            // A day may have more resets than its row tells, while its hours have not.
-            let mut by_hours = matches!(stretch, Stretch::Hours(..));
-            if let Stretch::Day(_) = stretch {
-                let read = rows.day_row(place, tiled.need, &charge, &mut summary)?;
-                let Some(facts) = read else { continue };
-                by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
-                if !by_hours && !self.row(day, &summary, facts.histograms) {
-                    unsaid = Some(samples_of);
-                }
-            }
-            if by_hours {
-                let (need, hours) = (tiled.need, from..=to);
-                rows.hour_rows(place, hours, need, &charge, &mut |summary, facts| {
-                    if unsaid.is_none() && !self.row(day, summary, facts.histograms) {
-                        let begin = facts.end_ms - crate::history::HOUR_MS;
-                        unsaid = Some(TimeRange::new(begin + 1, samples_of.max));
+                    match outcome {
+                        Outcome::Done => self.days((from, *last), rows, place)?,
+                        Outcome::Histograms => outcome,
                     }
-                    Ok(())
-                })?;
-            }
-            if let Some(range) = unsaid
-                && let Outcome::Histograms = self.samples(range)?
-            {
-                return Ok(Outcome::Histograms);
+                }
+            };
+            if let Outcome::Histograms = outcome {
+                return Ok(outcome);
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// The row of a day. Where it does not say what is needed, its samples; a day may also have more resets than
+    /// its row tells, while its hours have not.
+    fn day(&mut self, day: Day, rows: &DayRows, place: u32) -> Result<Outcome> {
+        let (tiled, mut summary) = (self.tiled, WindowSummary::default());
+        let charge = |bytes: u64| tiled.charge(bytes);
+        let Some(facts) = rows.day_row(place, tiled.need, &charge, &mut summary)? else {
+            return Ok(Outcome::Done);
+        };
+        if tiled.need == Need::Resets && !summary.pre_resets.are_told() {
+            return self.hours(day, (1, 24), rows, place);
+        }
+        if self.row(day, &summary, facts.histograms) {
+            return Ok(Outcome::Done);
+        }
+        self.samples(day.range())
+    }
+
+    /// The rows of neighbouring days of a month, as [`Reading::day`] reads each.
+    fn days(
+        &mut self,
+        (mut from, to): (Day, Day),
+        rows: &MonthRows,
+        place: Option<u32>,
+    ) -> Result<Outcome> {
+        let tiled = self.tiled;
+        let charge = |bytes: u64| tiled.charge(bytes);
+        let Some(place) = place else { return Ok(Outcome::Done) };
+        while from <= to {
+            let mut unsaid = None;
+            let mut show = |day: Day, summary: &WindowSummary, facts: RowFacts| {
+                let by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
+                if by_hours || !self.row(day, summary, facts.histograms) {
+                    unsaid = Some((day, by_hours));
+                }
+                Ok(unsaid.is_none())
+            };
+            rows.rows(place, from..=to, tiled.need, &charge, &mut show)?;
+            let Some((day, by_hours)) = unsaid else { break };
+            let outcome = match tiled.past.rows(day)?.filter(|_| by_hours) {
+                Some(of_day) => match of_day.series().place(tiled.selection.labels(self.i)) {
+                    Some(place) => self.hours(day, (1, 24), &of_day, place)?,
+                    None => Outcome::Done,
+                },
+                None => self.samples(day.range())?,
+            };
+            if let Outcome::Histograms = outcome {
+                return Ok(outcome);
+            }
+            from = day.next();
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Rows of hours; from the first on that does not say what is needed, the samples.
+    fn hours(
+        &mut self,
+        day: Day,
+        (from, to): (u8, u8),
+        rows: &DayRows,
+        place: u32,
+    ) -> Result<Outcome> {
+        let tiled = self.tiled;
+        let charge = |bytes: u64| tiled.charge(bytes);
+        let mut unsaid = None;
+        rows.hour_rows(place, from..=to, tiled.need, &charge, &mut |summary, facts| {
+            if unsaid.is_none() && !self.row(day, summary, facts.histograms) {
+                let begin = facts.end_ms - HOUR_MS;
+                unsaid = Some(TimeRange::new(begin + 1, hours_of(day, (from, to)).max));
+            }
+            Ok(())
+        })?;
+        unsaid.map_or(Ok(Outcome::Done), |range| self.samples(range))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which days are to be rolled up: a pure function of what there is.
 
-use crate::history::{Day, State};
+use crate::history::{Day, DayState, MONTH_ROWS_MAX, Month, State};
 use crate::model::{DAY_MS, TimeRange};
 
 /// How long after its end a day still waits for ordinary stragglers.
@@ -40,6 +40,33 @@ pub(crate) fn due(
     days.sort_unstable();
     days.dedup();
     days
+}
+
+/// How long after its end a month still waits for late samples: one that is put together is written anew with every
+/// day that changes.
+pub(crate) const MONTH_GRACE_MS: i64 = 2 * DAY_MS;
+/// Files that a month has at least for it to be worth while.
+const MONTH_FILES_MIN: usize = 2;
+
+/// The months whose days are to be put together at `now_ms`, oldest first: they are over, no day is outdated or among
+/// `days`, which are due, and there are not too many rows.
+pub(crate) fn months_due(state: &State, days: &[Day], now_ms: i64) -> Vec<Month> {
+    let own = state.days.iter().filter(|(_, built)| built.day_file().is_some());
+    let mut months: Vec<Month> = own.map(|(day, _)| Month::of(Day(*day))).collect();
+    months.dedup();
+    months.retain(|month| {
+        let built: Vec<&DayState> =
+            state.days.range(month.first().0..=month.last().0).map(|(_, built)| built).collect();
+        let files: Vec<u64> =
+            built.iter().filter_map(|built| built.day_file()).map(|file| file.rows).collect();
+        now_ms.saturating_sub(month.last().end_ms()) >= MONTH_GRACE_MS
+            && state.together(month.first()).is_none()
+            && files.len() >= MONTH_FILES_MIN
+            && files.iter().sum::<u64>() <= MONTH_ROWS_MAX
+            && built.iter().all(|built| !built.outdated)
+            && days.iter().all(|day| Month::of(*day) != *month)
+    });
+    months
 }
 
 #[cfg(test)]
@@ -101,6 +128,31 @@ mod tests {
         gone.raw_gone = Some(Day(0));
         assert_eq!(days(&blocks, None, &gone, 50), [1]);
         assert_eq!(days(&[], None, &state(&[(0, true)]), 50), [0], "all of it was deleted");
+    }
+
+    #[test]
+    fn a_month_is_put_together_when_it_has_settled() {
+        let first = Month::of(Day(0)).first().0;
+        let last = Month::of(Day(0)).last();
+        let now_ms = last.end_ms() + MONTH_GRACE_MS;
+        let months = |state: &State, days: &[Day], now_ms: i64| months_due(state, days, now_ms);
+        let whole: Vec<(i64, bool)> = (first..=last.0 + 3).map(|day| (day, false)).collect();
+        let mut all = state(&whole);
+        assert_eq!(months(&all, &[], now_ms), [Month::of(Day(0))], "the next one is not over");
+        assert_eq!(months(&all, &[], now_ms - 1), []);
+        assert_eq!(months(&all, &[last], now_ms), [], "a day is due");
+        assert_eq!(months(&all, &[last.next()], now_ms).len(), 1);
+        assert_eq!(months(&state(&whole[..1]), &[], now_ms), [], "one file is one file");
+        assert_eq!(months(&state(&whole[3..9]), &[], now_ms).len(), 1, "days without samples");
+        if let Some(built) = all.days.get_mut(&first) {
+            built.outdated = true;
+        }
+        assert_eq!(months(&all, &[], now_ms), []);
+        let mut large = state(&whole);
+        if let Some(file) = large.days.get_mut(&first).and_then(|built| built.files.first_mut()) {
+            file.rows = MONTH_ROWS_MAX;
+        }
+        assert_eq!(months(&large, &[], now_ms), []);
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod due;
 mod tests;
 
 pub(crate) use day::{Metrics, ROWS_PER_SERIES, roll_up};
-pub(crate) use due::due;
+pub(crate) use due::{due, months_due};

@@ -48,17 +48,15 @@ fn rows(db: &Db) -> Rows {
     let history = db.history().unwrap();
     let state = history.state();
     let mut all = Rows::new();
-    for (day, built) in &state.days {
-        for file in &built.files {
-            let opened = history.read(Day(*day), built, file).unwrap();
-            for group in 0..opened.n_groups() {
-                for series in opened.read_group(group).unwrap() {
-                    let name = series.labels.get("series").to_owned();
-                    assert_eq!(series.labels, model::labels(&name));
-                    for row in series.rows {
-                        let key = (file.tier, name.clone(), row.end_ms);
-                        assert!(all.insert(key, row).is_none(), "a row is there twice");
-                    }
+    for (part, revision, file) in state.files() {
+        let opened = history.read_part(part, revision, file).unwrap();
+        for group in 0..opened.n_groups() {
+            for series in opened.read_group(group).unwrap() {
+                let name = series.labels.get("series").to_owned();
+                assert_eq!(series.labels, model::labels(&name));
+                for row in series.rows {
+                    let key = (file.tier, name.clone(), row.end_ms);
+                    assert!(all.insert(key, row).is_none(), "a row is there twice");
                 }
             }
         }
@@ -123,12 +121,13 @@ fn check(db: &Db, now_ms: i64, context: &str) {
 
 #[test]
 fn rows_are_the_summaries_of_what_is_there() {
-    let (mut rolled, mut n_rows) = (0, 0);
+    let (mut rolled, mut n_rows, mut together) = (0, 0, 0);
     for seed in 0..25 {
         let mut rng = SimRng::new(seed * 13 + 1);
         let disk = SimDisk::new();
         let mut store = open(&disk);
         let mut clock_ms = NOW_MS - 20 * DAY_MS;
+        let mut ahead_ms = 0;
         for step in 0..60 {
             let db = model::db_of(&store);
             match rng.below(14) {
@@ -146,10 +145,18 @@ fn rows_are_the_summaries_of_what_is_there() {
                     store = open(&disk);
                 }
                 4 | 5 => {
-                    db.roll_all(clock_ms).unwrap();
-                    check(&db, clock_ms, &format!("seed {seed} step {step}"));
+                    // From some time on so late that all months are put together.
+                    if rng.chance(30) {
+                        ahead_ms = 40 * DAY_MS;
+                    }
+                    let now_ms = clock_ms + ahead_ms;
+                    db.roll_all(now_ms).unwrap();
+                    check(&db, now_ms, &format!("seed {seed} step {step}"));
                     rolled += 1;
                     n_rows += rows(&db).len();
+                    let state = db.history().unwrap().state();
+                    together +=
+                        state.months.values().map(|month| u64::from(month.revision)).sum::<u64>();
                 }
                 _ => {
                     for _ in 0..rng.below(20) {
@@ -161,6 +168,7 @@ fn rows_are_the_summaries_of_what_is_there() {
         }
     }
     assert!(rolled > 100 && n_rows > 10_000, "{rolled} times rolled up, {n_rows} rows");
+    assert!(together > 100, "{together} months put together or written anew");
 }
 
 /// What comes late or is deleted changes its day and the next one, and no other.
@@ -280,8 +288,9 @@ fn the_history_survives_power_cuts() {
             let context = format!("seed {seed} life {life}");
             let store = open(&disk);
             let db = model::db_of(&store);
-            db.roll_all(clock_ms).unwrap();
-            check(&db, clock_ms, &context);
+            let now_ms = clock_ms + 40 * DAY_MS;
+            db.roll_all(now_ms).unwrap();
+            check(&db, now_ms, &context);
             checked += rows(&db).len();
             let fault = if rng.chance(50) { Fault::Eio } else { Fault::Enospc };
             disk.fail_from_op(disk.ops() + rng.below(600), fault, rng.chance(80));
@@ -292,7 +301,7 @@ fn the_history_survives_power_cuts() {
                 }
                 let done = match rng.below(8) {
                     0 => db.compact_all(clock_ms),
-                    1 | 2 => db.roll_all(clock_ms),
+                    1 | 2 => db.roll_all(clock_ms + i64::from(rng.chance(40)) * 40 * DAY_MS),
                     3 => {
                         let range = TimeRange::new(clock_ms - 2 * DAY_MS, clock_ms - DAY_MS);
                         db.delete(&[vec![Matcher::equal("series", "sss")]], range).map(drop)

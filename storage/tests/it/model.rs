@@ -66,7 +66,15 @@ pub fn append(db: &Db, writes: &[Write]) -> Result<AppendOutcome> {
         let key = db.series_key(write.series.as_bytes());
         let series = match appender.find(key) {
             Some(series) => series,
-            None => appender.resolve(key, &labels(&write.series)).unwrap(),
+            None => match appender.resolve(key, &labels(&write.series)) {
+                Ok(series) => series,
+                Err(reason) => {
+                    // The log takes no series: the commit tells why.
+                    let failed = appender.commit(NOW_MS);
+                    assert!(failed.is_err(), "{reason:?}");
+                    return failed;
+                }
+            },
         };
         appender.sample(series, write.ts, f64::from_bits(write.bits), write.start_ts);
     }
