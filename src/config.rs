@@ -198,6 +198,7 @@ impl Config {
             target_labels: storage.target_labels.clone(),
             flush_interval: storage.flush_interval.0,
             wal_bytes_max: storage.wal_flush_bytes,
+            rows_kept_bytes: self.memory.max_history_bytes,
             ..StoreOptions::default()
         }
     }

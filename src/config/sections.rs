@@ -35,6 +35,8 @@ pub struct MemoryConfig {
     pub max_bytes: u64,
     /// Bytes at which new series are refused; what running queries hold is not counted.
     pub max_series_bytes: u64,
+    /// Bytes of opened history that are kept for the next query; fewer when others need the memory.
+    pub max_history_bytes: u64,
 }
 
 /// Limits of queries.
@@ -160,7 +162,11 @@ impl WebConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         let usable = usable_bytes();
-        Self { max_bytes: usable / 10 * 9, max_series_bytes: usable / 10 * 6 }
+        Self {
+            max_bytes: usable / 10 * 9,
+            max_series_bytes: usable / 10 * 6,
+            max_history_bytes: usable / 16,
+        }
     }
 }
 

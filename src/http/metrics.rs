@@ -35,6 +35,8 @@ fn render(app: &App) -> String {
         let tenants: Vec<(String, DbStats)> =
             store.tenants().iter().map(|(name, db)| (name.clone(), db.stats())).collect();
         render_store(&mut page, &tenants);
+        page.value(&families::HISTORY_OPEN_BYTES, store.row_cache().bytes());
+        page.value(&families::HISTORY_OPEN_MAX_BYTES, store.row_cache().bytes_max());
     }
     render_process(&mut page, app.started_ms);
     page.finish()

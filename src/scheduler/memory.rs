@@ -1,4 +1,5 @@
-//! Watches the memory of the process: before it runs out, no series are added, then writes are put off.
+//! Watches the memory of the process: before it runs out, less of the history is kept open, then no series are
+//! added, then writes are put off.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -32,6 +33,12 @@ impl State {
             short: over(self.short, all, writes_max),
         }
     }
+}
+
+/// Bytes of opened history that may be kept when all else uses `others`: half of what is left to `limit`, so that
+/// what grows finds room.
+fn history_max(others: u64, limit: u64, history_max: u64) -> u64 {
+    (limit.saturating_sub(others) / 2).min(history_max)
 }
 
 /// The thread that watches; it stops when this is dropped.
@@ -69,6 +76,10 @@ fn look(app: &App, store: &Store, before: State) -> State {
     let memory = &app.config.memory;
     let all = Process::anonymous_bytes();
     let own = all.saturating_sub(app.query_memory.held());
+    let rows = store.row_cache();
+    let others = own.saturating_sub(rows.bytes());
+    let limit = memory.max_series_bytes.min(memory.max_bytes);
+    rows.set_bytes_max(history_max(others, limit, memory.max_history_bytes));
     let state = before.next(own, all, memory.max_series_bytes, memory.max_bytes);
     app.set_memory_short(state.short);
     for (_, db) in store.tenants() {
@@ -91,6 +102,14 @@ fn look(app: &App, store: &Store, before: State) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn history_gives_way_to_all_else() {
+        assert_eq!(history_max(0, 1000, 60), 60);
+        assert_eq!(history_max(900, 1000, 60), 50);
+        assert_eq!(history_max(1000, 1000, 60), 0);
+        assert_eq!(history_max(2000, 1000, 60), 0);
+    }
 
     #[test]
     fn limits_hold_until_clearly_below() {

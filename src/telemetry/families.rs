@@ -132,6 +132,10 @@ families! {
         "Bytes of the history's files.";
     HISTORY_ROWS = Gauge "nines_history_rows"
         "Rows in the history's files.";
+    HISTORY_OPEN_BYTES = Gauge "nines_history_open_bytes"
+        "Bytes of memory that opened history takes, of all tenants.";
+    HISTORY_OPEN_MAX_BYTES = Gauge "nines_history_open_max_bytes"
+        "Bytes of it that are kept when no query needs them: memory.max_history_bytes, or less when memory is short.";
     DUPLICATES = Counter "nines_compaction_duplicate_samples_dropped_total"
         "Samples dropped because an earlier one has their timestamp.";
     EXEMPLARS = Gauge "nines_exemplar_count"

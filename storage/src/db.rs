@@ -31,7 +31,7 @@ use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_bloc
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
-use crate::history::{History, Tier};
+use crate::history::{History, RowCache, Tier};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Past, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -95,6 +95,7 @@ impl Db {
         disk: Arc<dyn Disk>,
         dir: &Path,
         options: StoreOptions,
+        rows: Arc<RowCache>,
         progress: &mut dyn FnMut(Progress, u64),
     ) -> Result<Self> {
         let blocks_dir = dir.join("blocks");
@@ -115,7 +116,7 @@ impl Db {
         head.set_wal(Arc::clone(&wal));
         let mut blocks: Vec<Arc<Block>> = blocks.into_iter().map(Arc::new).collect();
         blocks.sort_by_key(|block| block.meta().acceptance());
-        let history = open_history(&disk, dir)?;
+        let history = open_history(&disk, dir, rows)?;
         if let Some(history) = &history
             && quarantined.is_empty()
             && let Some(first) = blocks.iter().map(|block| block.range().min).min()
@@ -446,9 +447,9 @@ fn unless_damaged(block: &Block, read: Result<Vec<String>>) -> Result<Vec<String
 
 /// Opens the history beside the blocks. One whose commits are damaged is left as it is: samples are there all
 /// the same.
-fn open_history(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<History>> {
+fn open_history(disk: &Arc<dyn Disk>, dir: &Path, rows: Arc<RowCache>) -> Result<Option<History>> {
     let tenant = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match History::open(disk, &dir.join("history"), tenant) {
+    match History::open_sharing(disk, &dir.join("history"), tenant, rows) {
         Ok(history) => Ok(Some(history)),
         Err(Error::Corrupt(cause)) => {
             tracing::error!(%cause, "the history is damaged; it stays as it is and is neither read nor written");

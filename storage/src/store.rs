@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::db::Db;
 use crate::disk::{Disk, DiskLock, OsDisk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::history::History;
+use crate::history::{History, RowCache};
 use crate::options::StoreOptions;
 
 /// Longest name of a tenant, as in Mimir.
@@ -37,6 +37,7 @@ pub struct Store {
     dir: PathBuf,
     options: StoreOptions,
     dbs: RwLock<BTreeMap<String, Arc<Db>>>,
+    rows: Arc<RowCache>,
     /// Held while a database is created, so that two requests do not create it twice.
     creation: Mutex<()>,
     _lock: Box<dyn DiskLock>,
@@ -63,10 +64,12 @@ impl Store {
         let tenants = dir.join("tenants");
         create_dir_durable(&*disk, &tenants)?;
         let lock = disk.lock(&dir.join("LOCK"))?;
+        let rows = RowCache::new(options.rows_kept_bytes);
         let mut dbs = BTreeMap::new();
         for entry in disk.list_dir(&tenants)? {
             if entry.is_dir && check_tenant(&entry.name).is_ok() {
-                let db = open_db(&disk, &tenants.join(&entry.name), &options, progress)?;
+                let dir = tenants.join(&entry.name);
+                let db = open_db(&disk, &dir, &options, &rows, progress)?;
                 dbs.insert(entry.name, Arc::new(db));
             }
         }
@@ -76,6 +79,7 @@ impl Store {
             dir,
             options,
             dbs: RwLock::new(dbs),
+            rows,
             creation: Mutex::new(()),
             _lock: lock,
         })
@@ -99,7 +103,7 @@ impl Store {
             });
         }
         let dir = self.dir.join("tenants").join(tenant);
-        let db = Arc::new(open_db(&self.disk, &dir, &self.options, &|_| {})?);
+        let db = Arc::new(open_db(&self.disk, &dir, &self.options, &self.rows, &|_| {})?);
         self.dbs.write().insert(tenant.to_owned(), Arc::clone(&db));
         Ok(db)
     }
@@ -163,6 +167,12 @@ impl Store {
         self.tenants().iter().try_for_each(|(_, db)| db.close())
     }
 
+    /// What is kept open of the history of all tenants.
+    #[must_use]
+    pub const fn row_cache(&self) -> &Arc<RowCache> {
+        &self.rows
+    }
+
     /// The settings it was opened with.
     #[must_use]
     pub fn options(&self) -> &StoreOptions {
@@ -208,6 +218,7 @@ fn open_db(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     options: &StoreOptions,
+    rows: &Arc<RowCache>,
     progress: &dyn Fn(ReplayProgress),
 ) -> Result<Db> {
     create_dir_durable(&**disk, dir)?;
@@ -218,7 +229,7 @@ fn open_db(
             samples,
         });
     };
-    Db::open(Arc::clone(disk), dir, options.clone(), &mut told)
+    Db::open(Arc::clone(disk), dir, options.clone(), Arc::clone(rows), &mut told)
 }
 
 /// A tenant's name becomes a directory's.

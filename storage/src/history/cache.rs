@@ -15,10 +15,6 @@ use super::period::{Day, Month, Part};
 use crate::error::Result;
 use crate::model::Labels;
 
-/// Bytes of decoded rows, indexes and footers that are kept when no query needs them, unless set otherwise. Ten
-/// years of days of a thousand series take some 150 MB.
-pub const ROWS_KEPT_BYTES: u64 = 384 << 20;
-
 #[derive(Clone)]
 enum Rows {
     Day(Arc<DayRows>),

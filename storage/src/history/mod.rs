@@ -42,7 +42,7 @@ mod together;
 mod together_tests;
 mod writer;
 
-pub use cache::{ROWS_KEPT_BYTES, RowCache};
+pub use cache::RowCache;
 pub use commit::{Change, Commit, DayState, FileEntry, MonthState, State};
 pub(crate) use day_rows::{DayRows, RowFacts, SeriesIndex};
 pub use files::TRASH_MS;
@@ -102,10 +102,10 @@ pub struct Verified {
 impl History {
     /// Opens the history in `dir`, which is made when missing; ends what a crash broke off.
     pub fn open(disk: &Arc<dyn Disk>, dir: &Path, tenant: &str) -> Result<Self> {
-        Self::open_sharing(disk, dir, tenant, RowCache::new(ROWS_KEPT_BYTES))
+        Self::open_sharing(disk, dir, tenant, RowCache::new(0))
     }
 
-    /// As [`History::open`]; what is kept of its rows is in `cache`.
+    /// As [`History::open`], which keeps nothing open; what is kept of its rows is in `cache`.
     pub fn open_sharing(
         disk: &Arc<dyn Disk>,
         dir: &Path,
