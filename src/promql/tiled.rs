@@ -52,6 +52,7 @@ fn value_of(
     window: &RangeWindow,
 ) -> std::result::Result<Option<f64>, ()> {
     Ok(match function {
+        "avg_over_time" | "sum_over_time" if may_overflow(summary) => return Err(()),
         "avg_over_time" => Some(summary.avg().ok_or(())?),
         "changes" => Some(count(summary.changes)),
         "count_over_time" => Some(count(summary.count)),
@@ -73,6 +74,16 @@ fn value_of(
         "ts_of_min_over_time" => Some(seconds(summary.min_ts)),
         _ => None,
     })
+}
+
+/// Values of which so many may add up to more than there are floats.
+const SUMMED_MAX: f64 = 1e290;
+
+/// Whether sums of parts may overflow where those of all samples do not, or the other way round. Infinities alone
+/// do no harm: what they add up to does not depend on the order.
+fn may_overflow(summary: &WindowSummary) -> bool {
+    let huge = |value: f64| value.is_finite() && value.abs() >= SUMMED_MAX;
+    huge(summary.min) || huge(summary.max)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of samples")]

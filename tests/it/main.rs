@@ -23,3 +23,4 @@ mod script_histogram;
 mod server;
 mod tidy;
 mod tiling;
+mod year;

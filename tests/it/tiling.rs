@@ -134,7 +134,7 @@ fn fill(stores: &[&Store], seed: u64) {
     }
 }
 
-fn ask(db: &Db, text: &str, at: i64, step: Option<(i64, i64)>) -> QueryResult {
+pub fn ask(db: &Db, text: &str, at: i64, step: Option<(i64, i64)>) -> QueryResult {
     let options = EngineOptions::default();
     let (engine, tree) = (Engine::new(options), parse(text).unwrap());
     let (options, budget) = (QueryOptions::default(), Budget::unlimited());
@@ -145,9 +145,9 @@ fn ask(db: &Db, text: &str, at: i64, step: Option<(i64, i64)>) -> QueryResult {
     .unwrap()
 }
 
-type Points = Vec<(Labels, Vec<(i64, f64)>)>;
+pub type Points = Vec<(Labels, Vec<(i64, f64)>)>;
 
-fn points(result: &QueryResult) -> Points {
+pub fn points(result: &QueryResult) -> Points {
     let mut all: Points = match &result.value {
         Value::Vector(list) => list
             .iter()
@@ -164,7 +164,7 @@ fn points(result: &QueryResult) -> Points {
 }
 
 /// Whether two numbers are as near as `ulps` floats.
-fn near(a: f64, b: f64, ulps: u64) -> bool {
+pub fn near(a: f64, b: f64, ulps: u64) -> bool {
     let order = |value: f64| {
         let bits = value.to_bits().cast_signed();
         if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }
