@@ -14,6 +14,7 @@ mod edge;
 mod encode;
 mod history;
 mod import;
+mod killed;
 mod memory;
 mod peers;
 mod promql_limits;
