@@ -16,7 +16,7 @@ use crate::model::{self, NOW_MS, Write};
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-fn open(disk: &SimDisk) -> Store {
+pub fn open(disk: &SimDisk) -> Store {
     open_with(disk, model::options())
 }
 
@@ -41,10 +41,10 @@ fn batch(rng: &mut SimRng, clock_ms: &mut i64) -> Vec<Write> {
     writes
 }
 
-type Rows = BTreeMap<(Tier, String, i64), Row>;
+pub type Rows = BTreeMap<(Tier, String, i64), Row>;
 
 /// All rows; fails where one is there twice.
-fn rows(db: &Db) -> Rows {
+pub fn rows(db: &Db) -> Rows {
     let history = db.history().unwrap();
     let state = history.state();
     let mut all = Rows::new();
@@ -98,8 +98,16 @@ fn expected(db: &Db, now_ms: i64) -> Rows {
 }
 
 /// Whether the rows are what they should be; the sums of a day are those of its hours, merged.
-fn check(db: &Db, now_ms: i64, context: &str) {
-    let (seen, expected) = (rows(db), expected(db, now_ms));
+pub fn check(db: &Db, now_ms: i64, context: &str) {
+    check_days(db, now_ms, context, &|_| true);
+}
+
+/// The same of some days.
+pub fn check_days(db: &Db, now_ms: i64, context: &str, days: &dyn Fn(Day) -> bool) {
+    let (mut seen, mut expected) = (rows(db), expected(db, now_ms));
+    for rows in [&mut seen, &mut expected] {
+        rows.retain(|(_, _, end_ms), _| days(Day::of(*end_ms)));
+    }
     let keys = |rows: &Rows| rows.keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&seen), keys(&expected), "{context}");
     for (key, row) in &seen {

@@ -8,4 +8,5 @@ mod faults;
 mod history;
 mod import;
 mod model;
+mod rolling_cuts;
 mod threads;
