@@ -45,7 +45,13 @@ pub fn import_openmetrics(
                 Err("text behind # EOF: is it several files in one? Import them one by one"
                     .to_owned())
             }
-            None if n as u64 == LINE_BYTES_MAX => Err("the line is too long".to_owned()),
+            None if n as u64 == LINE_BYTES_MAX => {
+                // What follows up to its end is no line, whatever it looks like.
+                let skipped = input.skip_until(b'\n');
+                let n = skipped.map_err(|cause| ImportError::source("read", path, cause))?;
+                told(Told::Bytes(n as u64));
+                Err("the line is too long".to_owned())
+            }
             text => parse(text.unwrap_or(&line)),
         };
         match parsed {
@@ -80,4 +86,39 @@ pub fn import_openmetrics(
     }
     outcome.add(&pile.write(db, target_labels, now_ms)?);
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use nines_storage::{Store, StoreOptions};
+
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_no_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default(), &|_| {}).unwrap();
+        let db = store.db("t").unwrap();
+        let long = "x".repeat(LINE_BYTES_MAX as usize);
+        let text = format!("a 1 1\n{long}evil 666 1\nb 2 2\n{long}\nc 3 3\n# EOF\n");
+        let (mut bytes, mut said) = (0, Vec::new());
+        let outcome = import_openmetrics(
+            &db,
+            Path::new("-"),
+            &mut text.as_bytes(),
+            &BTreeMap::new(),
+            &[],
+            10_000,
+            &mut |told| match told {
+                Told::Bytes(n) => bytes += n,
+                Told::Part { why, .. } => said.push(why),
+                _ => {}
+            },
+        )
+        .unwrap();
+        assert_eq!((outcome.samples, outcome.parts), (3, 2));
+        assert_eq!(said, ["line 2: the line is too long", "line 4: the line is too long"]);
+        assert_eq!(bytes, text.len() as u64);
+    }
 }
