@@ -144,6 +144,18 @@ pub fn write_block(
     tombstones: &[(usize, i64, i64)],
     chunks: &mut dyn FnMut(usize) -> Vec<Chunk>,
 ) -> Vec<u64> {
+    write_block_in_files(dir, ulid, series, tombstones, FILE_BYTES, chunks)
+}
+
+/// The same with files of chunks that end at so many bytes.
+pub fn write_block_in_files(
+    dir: &Path,
+    ulid: &str,
+    series: &[Pairs],
+    tombstones: &[(usize, i64, i64)],
+    file_bytes: usize,
+    chunks: &mut dyn FnMut(usize) -> Vec<Chunk>,
+) -> Vec<u64> {
     std::fs::create_dir_all(dir.join("chunks")).unwrap();
     let (mut file, mut number) = (chunks_header(), 0u64);
     let (mut min, mut max, mut n_chunks, mut n_samples) = (i64::MAX, i64::MIN, 0, 0u64);
@@ -178,7 +190,7 @@ pub fn write_block(
         uvarint(&mut body, list.len() as u64);
         let mut before: Option<(i64, u64)> = None;
         for (encoding, data, from, to) in list {
-            if file.len() + data.len() > FILE_BYTES {
+            if file.len() + data.len() > file_bytes {
                 finish(&file, number);
                 (file, number) = (chunks_header(), number + 1);
             }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use nines_storage::Importing;
 use nines_storage::codec::crc32;
-use nines_storage::model::{DAY_MS, SeriesData, TimeRange};
+use nines_storage::model::{DAY_MS, TimeRange};
 
 use super::super::error::{ImportError, Result};
-use super::super::pile::settle;
 use super::super::told::Told;
 use super::chunks::Chunks;
+use super::collected::{Collected, SERIES_DAY_BYTES_MAX};
 use super::histogram::Invalid;
-use super::index::{AHEAD_LOOKING_UP, Entry, Index};
+use super::index::{AHEAD_LOOKING_UP, ChunkRef, Entry, Index};
 use super::order::{Added, Order};
 use super::tombstones::Tombstones;
 
@@ -200,33 +200,41 @@ impl Block {
         let min = day.saturating_mul(DAY_MS);
         let range = TimeRange::new(min, min.saturating_add(DAY_MS - 1));
         let Self { index, chunks, tombstones, added, order } = self;
-        let (mut entry, mut data) = (Entry::default(), SeriesData::default());
+        let (mut entry, mut collected) = (Entry::default(), Collected::default());
         let mut invalid = Invalid::default();
-        for offset in order.targets.iter().flatten() {
-            index.read(*offset, AHEAD_LOOKING_UP, &mut entry)?;
-            data.clear();
-            let of_day = |chunk: &&super::index::ChunkRef| {
-                chunk.min_ts <= range.max && chunk.max_ts >= range.min
-            };
-            let last = entry.chunks.iter().rfind(of_day).map_or(0, |chunk| chunk.reference);
-            for chunk in entry.chunks.iter().filter(of_day) {
-                let ahead = last.saturating_sub(chunk.reference).saturating_add(CHUNK_AHEAD);
-                let ahead = ahead.min(CHUNKS_AHEAD_MAX) as usize;
-                let (floats, histograms) = (data.ts.len(), data.histograms.len());
-                if let Err(why) =
-                    chunks.read(chunk.reference, ahead, range, &mut data, &mut invalid)
-                {
-                    data.ts.truncate(floats);
-                    data.values.truncate(floats);
-                    data.histograms.truncate(histograms);
-                    told(Told::Chunk(&why));
+        for same in order.each() {
+            collected.clear();
+            for offset in same {
+                index.read(*offset, AHEAD_LOOKING_UP, &mut entry)?;
+                let series = index.series_id(*offset);
+                let of_day =
+                    |chunk: &&ChunkRef| chunk.min_ts <= range.max && chunk.max_ts >= range.min;
+                let last = entry.chunks.iter().rfind(of_day).map_or(0, |chunk| chunk.reference);
+                for chunk in entry.chunks.iter().filter(of_day) {
+                    if collected.is_full() {
+                        let what = format!(
+                            "the series at byte {offset} has more than {SERIES_DAY_BYTES_MAX} bytes of samples on one day: the others are left out"
+                        );
+                        told(Told::Chunk(&ImportError::unsupported(index.path(), what)));
+                        continue;
+                    }
+                    let ahead = last.saturating_sub(chunk.reference).saturating_add(CHUNK_AHEAD);
+                    let ahead = ahead.min(CHUNKS_AHEAD_MAX) as usize;
+                    let read = collected.add(|data| {
+                        let (floats, histograms) = (data.ts.len(), data.histograms.len());
+                        chunks.read(chunk.reference, ahead, range, data, &mut invalid)?;
+                        tombstones.apply(series, data, floats, histograms);
+                        Ok(())
+                    });
+                    if let Err(why) = read {
+                        told(Told::Chunk(&why));
+                    }
                 }
             }
-            settle(&mut data);
-            tombstones.apply(index.series_id(*offset), &mut data);
+            let data = collected.settled();
             told(Told::Samples(data.len() as u64));
             if !data.is_empty() {
-                into.add(&added.labels(&entry, index.symbols()), &mut data)?;
+                into.add(&added.labels(&entry, index.symbols()), data)?;
             }
         }
         if let Some((ts, why)) = invalid.last {

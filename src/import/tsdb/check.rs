@@ -30,6 +30,11 @@ pub fn chunk(encoding: u8, data: &[u8]) -> Option<SeriesData> {
 /// is one.
 #[must_use]
 pub fn index(version: u8, symbols: &[u8], entries: &[&[u8]]) -> Option<u64> {
+    walk(index_bytes(version, symbols, entries)).ok()
+}
+
+/// The index that [`index`] reads.
+pub(super) fn index_bytes(version: u8, symbols: &[u8], entries: &[&[u8]]) -> Vec<u8> {
     let mut bytes = vec![0xba, 0xaa, 0xd7, 0x00, version];
     bytes.extend((symbols.len() as u32).to_be_bytes());
     bytes.extend(symbols);
@@ -48,7 +53,7 @@ pub fn index(version: u8, symbols: &[u8], entries: &[&[u8]]) -> Option<u64> {
     }
     bytes.extend(&contents);
     bytes.extend(crc32c(&contents).to_be_bytes());
-    walk(bytes).ok()
+    bytes
 }
 
 /// Reads any bytes as a file of tombstones, and as an index.
@@ -57,13 +62,14 @@ pub fn files(bytes: &[u8]) {
     let _read = walk(bytes.to_vec());
 }
 
-fn walk(bytes: Vec<u8>) -> Result<u64> {
+/// Reads an index as an import does. Answers how many series it has.
+pub(super) fn walk(bytes: Vec<u8>) -> Result<u64> {
     let mut index = Index::read_from(SourceFile::of_bytes(Path::new("index"), bytes))?;
     let added = [("cluster", "c"), ("job", "j")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
     let added = Added::new(&added, index.symbols());
     let order = Order::read(&mut index, &added, &["instance".to_owned(), "job".to_owned()])?;
     let mut entry = Entry::default();
-    for offset in order.targets.iter().flatten() {
+    for offset in order.each().flatten() {
         index.read(*offset, AHEAD_WALKING, &mut entry)?;
         let _labels = added.labels(&entry, index.symbols());
     }

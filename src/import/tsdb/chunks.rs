@@ -1,5 +1,7 @@
 //! The chunks of a block: files of chunks one after the other, found by references of the index.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use nines_storage::codec::Reader;
@@ -26,32 +28,33 @@ const FLOAT_HISTOGRAM: u8 = 3;
 /// See the module.
 pub(super) struct Chunks {
     dir: PathBuf,
-    files: Vec<SourceFile>,
+    /// By the number that references have, which is one less than that of the name.
+    files: BTreeMap<u64, SourceFile>,
     window: Window,
     /// Whose bytes the window holds.
-    held: usize,
+    held: u64,
 }
 
 impl Chunks {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let list =
             std::fs::read_dir(dir).map_err(|cause| ImportError::source("list", dir, cause))?;
-        let mut paths = Vec::new();
+        let mut files = BTreeMap::new();
+        let mut header = Vec::new();
         for entry in list {
             let path = entry.map_err(|cause| ImportError::source("list", dir, cause))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        let mut files = Vec::with_capacity(paths.len());
-        let mut header = Vec::new();
-        for path in paths {
+            let Some(number) = number(name) else { continue };
+            let Entry::Vacant(place) = files.entry(number) else {
+                let what = "another file of chunks has the same number";
+                return Err(ImportError::damaged(&path, 0, what));
+            };
             let file = SourceFile::open(&path)?;
             file.read(0, HEADER_BYTES, &mut header)?;
             match header.split_first_chunk::<4>() {
-                Some((magic, [VERSION, ..])) if *magic == MAGIC => files.push(file),
+                Some((magic, [VERSION, ..])) if *magic == MAGIC => {
+                    place.insert(file);
+                }
                 Some((magic, _)) if *magic == MAGIC => {
                     let what =
                         "another version of chunks than 1: was it written by a newer Prometheus?";
@@ -65,7 +68,7 @@ impl Chunks {
 
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(SourceFile::len).sum()
+        self.files.values().map(SourceFile::len).sum()
     }
 
     /// Appends the samples of a chunk inside `range`. What is not there yet is read with what follows, `ahead`
@@ -78,10 +81,11 @@ impl Chunks {
         out: &mut SeriesData,
         invalid: &mut Invalid,
     ) -> Result<()> {
-        let (file, offset) = ((reference >> 32) as usize, reference & u64::from(u32::MAX));
-        let Some(source) = self.files.get(file) else {
-            let what = format!("file {} of the chunks is missing", file + 1);
-            return Err(ImportError::damaged(&self.dir, 0, what));
+        let (file, offset) = (reference >> 32, reference & u64::from(u32::MAX));
+        let Some(source) = self.files.get(&file) else {
+            let path = self.dir.join(format!("{:06}", file + 1));
+            let what = "the file is missing that has the chunk";
+            return Err(ImportError::damaged(&path, offset, what));
         };
         if self.held != file {
             self.window.clear();
@@ -122,4 +126,12 @@ impl Chunks {
         };
         decoded.map_err(damaged)
     }
+}
+
+/// What references call a file of this name: the files of a block count from one.
+fn number(name: &str) -> Option<u64> {
+    if !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    name.parse::<u64>().ok()?.checked_sub(1)
 }

@@ -212,5 +212,18 @@ fn parse(body: &[u8], symbols: &Symbols, entry: &mut Entry) -> std::result::Resu
         entry.chunks.push(chunk);
         before = Some(chunk);
     }
+    if has_twice(&entry.chunks) {
+        return Err(Malformed { what: "a series has a chunk twice", at: 0 });
+    }
     Ok(())
+}
+
+/// Whether one chunk is told more than once, which would be read as often.
+fn has_twice(chunks: &[ChunkRef]) -> bool {
+    if chunks.is_sorted_by(|a, b| a.reference < b.reference) {
+        return false;
+    }
+    let mut references: Vec<u64> = chunks.iter().map(|chunk| chunk.reference).collect();
+    references.sort_unstable();
+    !references.is_sorted_by(|a, b| a < b)
 }

@@ -10,6 +10,7 @@ mod block;
 #[doc(hidden)]
 pub mod check;
 mod chunks;
+mod collected;
 mod histogram;
 mod index;
 mod order;

@@ -3,7 +3,7 @@
 //!
 //! Labels are compared by number: symbols ascend, and labels that are added to all series get numbers between them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use nines_storage::model::{DAY_MS, Labels, METRIC_NAME};
 
@@ -51,9 +51,14 @@ impl Added {
 
     /// The labels of a series, with those added that it lacks.
     pub(super) fn labels(&self, entry: &Entry, symbols: &Symbols) -> Labels {
-        let own =
-            entry.labels.iter().map(|(name, value)| (symbols.text(*name), symbols.text(*value)));
-        let has = |rank: u64| entry.labels.iter().any(|(name, _)| self::rank(*name) == rank);
+        let texts = |(name, value): &(u32, u32)| (symbols.text(*name), symbols.text(*value));
+        // A label without a value is none.
+        let own = entry.labels.iter().map(texts).filter(|(_, value)| !value.is_empty());
+        let has = |rank: u64| {
+            let of_name = |(name, _): &&(u32, u32)| self::rank(*name) == rank;
+            let own = entry.labels.iter().find(of_name);
+            own.is_some_and(|(_, value)| !symbols.text(*value).is_empty())
+        };
         let added = self.texts.iter().zip(&self.pairs).filter(|(_, pair)| !has(pair.0));
         let added = added.map(|((name, value), _)| (name.as_str(), value.as_str()));
         Labels::from_pairs(own.chain(added))
@@ -77,17 +82,19 @@ impl Added {
     }
 }
 
-/// The series of a target, by where the index has them.
-#[derive(Debug, Default)]
+/// What is known of a target while series are read.
+#[derive(Debug)]
 struct Target {
-    series: Vec<u64>,
-    last: Option<Key>,
+    /// How often the order of the index was broken when its last series came.
+    breaks: u64,
     unsorted: bool,
 }
 
 /// All series of a block in order, in eight bytes each.
 pub(super) struct Order {
-    pub(super) targets: Vec<Vec<u64>>,
+    series: Vec<u64>,
+    /// Of these, those that have become equal to the one before by labels that were added.
+    same: HashSet<u64>,
     /// Days of which the block may have samples.
     pub(super) days: BTreeSet<i64>,
     pub(super) n_series: u64,
@@ -100,39 +107,81 @@ impl Order {
         let metric = symbols.find(METRIC_NAME).ok().map(rank);
         let empty = symbols.find("").ok();
         let target_ranks = target_ranks(target_labels, added, symbols);
-        let mut targets: HashMap<Vec<Pair>, Target> = HashMap::new();
-        let (mut days, mut n_series) = (BTreeSet::new(), 0);
-        let (mut entry, mut pairs) = (Entry::default(), Vec::new());
+        let mut numbers: HashMap<Box<[Pair]>, usize> = HashMap::new();
+        let (mut targets, mut placed) = (Vec::<Target>::new(), Vec::new());
+        let (mut days, mut breaks) = (BTreeSet::new(), 0u64);
+        let (mut entry, mut pairs, mut target) = (Entry::default(), Vec::new(), Vec::new());
+        let mut last: Option<Vec<Pair>> = None;
         let mut at = index.begin();
         while let Some(offset) = index.next(at)? {
             at = index.read(offset, AHEAD_WALKING, &mut entry)?;
-            n_series += 1;
             add_days(&mut days, &entry, index, offset)?;
             if !entry.labels.is_sorted_by(|a, b| a.0 < b.0) {
                 let what = "the labels of a series do not ascend";
                 return Err(ImportError::damaged(index.path(), offset, what));
             }
             added.pairs(&entry, empty, &mut pairs);
-            let of_target = |pair: &&Pair| target_ranks.contains(&pair.0);
-            let target: Vec<Pair> = pairs.iter().filter(of_target).copied().collect();
-            let key = key_of(&pairs, metric);
-            let target = targets.entry(target).or_default();
-            target.unsorted |= target.last.as_ref().is_some_and(|last| *last >= key);
-            target.series.push(offset);
-            target.last = Some(key);
-        }
-        let mut targets: Vec<(Vec<Pair>, Target)> = targets.into_iter().collect();
-        targets.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut ordered = Vec::with_capacity(targets.len());
-        for (_, target) in targets {
-            let mut series = target.series;
-            if target.unsorted {
-                sort(&mut series, index, added, empty, metric)?;
+            if last.as_ref().is_some_and(|last| *last >= pairs) {
+                breaks += 1;
             }
-            ordered.push(series);
+            last.get_or_insert_default().clone_from(&pairs);
+            target.clear();
+            target.extend(pairs.iter().filter(|pair| target_ranks.contains(&pair.0)));
+            let number = numbers.get(target.as_slice()).copied().unwrap_or(targets.len());
+            if number == targets.len() {
+                numbers.insert(target.as_slice().into(), number);
+                targets.push(Target { breaks, unsorted: false });
+            }
+            if let Some(target) = targets.get_mut(number) {
+                // Series that ascend do so in their target as well, as long as the metric stands first.
+                let by_metric = pairs.first().map(|pair| pair.0) == metric || metric.is_none();
+                target.unsorted |= !by_metric || target.breaks != breaks;
+                target.breaks = breaks;
+            }
+            placed.push((number, offset));
         }
-        Ok(Self { targets: ordered, days, n_series })
+        let n_series = placed.len() as u64;
+        let mut order = Self { series: Vec::new(), same: HashSet::new(), days, n_series };
+        let numbers = sorted_by_target(numbers, &mut placed);
+        order.series.reserve_exact(placed.len());
+        for part in placed.chunk_by(|a, b| a.0 == b.0) {
+            let begin = order.series.len();
+            order.series.extend(part.iter().map(|(_, offset)| *offset));
+            let number = part.first().and_then(|(place, _)| numbers.get(*place));
+            let target = number.and_then(|number| targets.get(*number));
+            if part.len() > 1 && target.is_some_and(|target| target.unsorted) {
+                let part = order.series.get_mut(begin..).unwrap_or_default();
+                sort(part, &mut order.same, index, added, empty, metric)?;
+            }
+        }
+        Ok(order)
     }
+
+    /// Series one after the other; each is told by all that have its labels, in the order of the index.
+    pub(super) fn each(&self) -> impl Iterator<Item = &[u64]> {
+        self.series.chunk_by(|_, next| self.same.contains(next))
+    }
+}
+
+/// Sorts series by their targets. They have the numbers of these, and get their places; answers the numbers by these.
+fn sorted_by_target(
+    numbers: HashMap<Box<[Pair]>, usize>,
+    placed: &mut [(usize, u64)],
+) -> Vec<usize> {
+    let mut sorted: Vec<(Box<[Pair]>, usize)> = numbers.into_iter().collect();
+    sorted.sort_unstable();
+    let numbers: Vec<usize> = sorted.into_iter().map(|(_, number)| number).collect();
+    let mut places = vec![0; numbers.len()];
+    for (place, number) in numbers.iter().enumerate() {
+        if let Some(of_number) = places.get_mut(*number) {
+            *of_number = place;
+        }
+    }
+    for (target, _) in placed.iter_mut() {
+        *target = places.get(*target).copied().unwrap_or(0);
+    }
+    placed.sort_unstable();
+    numbers
 }
 
 fn target_ranks(target_labels: &[String], added: &Added, symbols: &Symbols) -> BTreeSet<u64> {
@@ -150,9 +199,10 @@ fn key_of(pairs: &[Pair], metric: Option<u64>) -> Key {
 }
 
 /// Sorts the series of a target whose order is not that of the index, which is the case where label names stand
-/// before the metric's or labels are added.
+/// before the metric's or labels are added. `same` gets those that are equal to the one before.
 fn sort(
-    series: &mut Vec<u64>,
+    series: &mut [u64],
+    same: &mut HashSet<u64>,
     index: &mut Index,
     added: &Added,
     empty: Option<u32>,
@@ -166,12 +216,21 @@ fn sort(
         keyed.push((key_of(&pairs, metric), *offset));
     }
     keyed.sort_unstable();
-    if let Some(twice) = keyed.windows(2).find(|two| matches!(two, [a, b] if a.0 == b.0)) {
-        let offset = twice.first().map_or(0, |(_, offset)| *offset);
-        let what = "a series occurs twice";
-        return Err(ImportError::damaged(index.path(), offset, what));
+    for equal in keyed.chunk_by(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
+        let mut own = BTreeSet::new();
+        for (_, offset) in equal {
+            index.read(*offset, AHEAD_LOOKING_UP, &mut entry)?;
+            entry.labels.retain(|(_, value)| Some(*value) != empty);
+            if !own.insert(std::mem::take(&mut entry.labels)) {
+                let what = "a series occurs twice";
+                return Err(ImportError::damaged(index.path(), *offset, what));
+            }
+        }
+        same.extend(equal.iter().skip(1).map(|(_, offset)| *offset));
     }
-    *series = keyed.into_iter().map(|(_, offset)| offset).collect();
+    for (place, (_, offset)) in series.iter_mut().zip(keyed) {
+        *place = offset;
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Blocks that are made by hand.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod crafted;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
