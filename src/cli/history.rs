@@ -161,7 +161,9 @@ fn bytes_per_day(state: &State, tier: Tier) -> f64 {
 
 fn stats(tenant: &str, history: &History) -> anyhow::Result<()> {
     let state = history.state();
-    let outdated = state.days.values().filter(|built| built.outdated).count();
+    let outdated =
+        state.days.iter().filter(|(day, built)| built.outdated && state.has_raw(Day(**day)));
+    let outdated = outdated.count();
     let (first, last) = (state.days.keys().next(), state.days.keys().next_back());
     let of = |day: Option<&i64>| day.map_or_else(|| "-".to_owned(), |day| Day(*day).to_string());
     print_line(&format!(

@@ -6,7 +6,7 @@ use nines_storage::model::{
 
 use super::ast::{Span, Text, ValueType};
 use super::error::{QueryError, Result};
-use super::eval::{Evaluator, Sink, merge_equal, wrong_arguments};
+use super::eval::{Evaluator, Sink, UntoldSteps, merge_equal, wrong_arguments};
 use super::functions::labels::{LabelReplace, is_valid_name};
 use super::functions::{EngineFn, Eval, Function, Note};
 use super::plan::{Kind, Node, seconds};
@@ -148,7 +148,8 @@ impl Evaluator<'_> {
         let Some(vector) = args.first() else { return Ok(()) };
         let mut row = Row::new(absent_labels(vector), 0);
         row.values = vec![1.0; steps.n];
-        self.rows(steps, vector, &mut |present| {
+        let untold = UntoldSteps::default();
+        self.telling(&untold).rows(steps, vector, &mut |present| {
             for (value, &v) in row.values.iter_mut().zip(&present.values) {
                 if !is_absent(v) {
                     *value = stale_nan();
@@ -161,6 +162,14 @@ impl Evaluator<'_> {
             }
             Ok(())
         })?;
+        // What may be there is not absent.
+        let untold = untold.take();
+        for (step, value) in row.values.iter_mut().enumerate() {
+            if untold.contains(&steps.at(step)) {
+                *value = stale_nan();
+            }
+        }
+        self.untold.add(untold);
         if row.is_empty() { Ok(()) } else { sink(&mut row) }
     }
 
@@ -195,7 +204,17 @@ impl Evaluator<'_> {
             let (set, range) = self.select_windows(steps, selector, function.name)?;
             let spaced = super::window::spaced(windows, edges, steps);
             match self.tile(function.name, spaced, &*set, matrix.span)? {
-                Some(tiled) => counts = self.counts_tiled(&*set, &*tiled, &mut take)?,
+                Some(tiled) => {
+                    counts = self.counts_tiled(&*set, &*tiled, &mut take)?;
+                    let asked = |step| {
+                        let end = windows.shift.of(steps.at(step));
+                        (end.saturating_sub(windows.range_ms), end)
+                    };
+                    let mut widened = tiled.windows().iter().zip(&counts).enumerate();
+                    if widened.any(|(step, (window, n))| *n > 0 && *window != asked(step)) {
+                        self.note_samples_gone(function.name, &*set, matrix.span);
+                    }
+                }
                 None => self.selected_series(&*set, range, &mut take)?,
             }
         } else {

@@ -144,6 +144,13 @@ impl Evaluator<'_> {
     ) -> Result<()> {
         let lookback_ms = self.lookback_ms;
         let (set, range) = self.select(steps, selector, "", lookback_ms, lookback_ms)?;
+        self.note_samples_gone("smoothed", &*set, span);
+        if let Some(begin_ms) = set.samples_begin_ms() {
+            let of = |step| (selector.shift.of(steps.at(step)), steps.at(step));
+            let untold = (0..steps.n).map(of);
+            let gone = untold.filter(|(time, _)| time.saturating_sub(lookback_ms) < begin_ms);
+            self.untold.add(gone.map(|(_, at)| at));
+        }
         let mut data = SeriesData::default();
         let mut row = Row::new(Labels::empty(), 0);
         for i in 0..set.len() {

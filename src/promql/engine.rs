@@ -9,7 +9,7 @@ use nines_storage::query::{Budget, Queryable};
 use super::annotations::Annotations;
 use super::ast::{EdgeMode, Expr, ValueType};
 use super::error::{QueryError, Result};
-use super::eval::{Account, Evaluator, Hold, settle_names};
+use super::eval::{Account, Evaluator, Hold, UntoldSteps, settle_names};
 use super::parser::value_type;
 use super::plan::{self, Context, Kind, Node};
 use super::row::{Row, is_absent, without_metadata};
@@ -69,6 +69,7 @@ struct Running<'a> {
     budget: &'a Budget,
     annotations: Mutex<Annotations>,
     account: Account,
+    untold: UntoldSteps,
     touched: Touched,
     began: Instant,
     prepare_s: f64,
@@ -203,6 +204,7 @@ impl Engine {
             annotations: &running.annotations,
             account: &running.account,
             touched: &running.touched,
+            untold: &running.untold,
         }
     }
 }
@@ -215,6 +217,7 @@ impl<'a> Running<'a> {
             budget,
             annotations: Mutex::new(Annotations::default()),
             account: Account::default(),
+            untold: UntoldSteps::default(),
             touched: if per_step { Touched::step_by_step(steps.n) } else { Touched::default() },
             began: Instant::now(),
             prepare_s: 0.0,

@@ -8,9 +8,10 @@
 //! Native histograms pass through selectors, set operators and whatever does not look at values.
 //! Arithmetic and functions over them are not evaluated yet: the sample is left out, with an annotation.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -44,6 +45,23 @@ pub(super) struct Evaluator<'a> {
     pub(super) annotations: &'a Mutex<Annotations>,
     pub(super) account: &'a Account,
     pub(super) touched: &'a Touched,
+    pub(super) untold: &'a UntoldSteps,
+}
+
+/// Steps at which there may be samples that rows of the history do not tell, by their time.
+#[derive(Debug, Default)]
+pub(super) struct UntoldSteps(Mutex<BTreeSet<i64>>);
+
+impl UntoldSteps {
+    /// Adds steps.
+    pub(super) fn add(&self, steps: impl IntoIterator<Item = i64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(steps);
+    }
+
+    /// All of them.
+    pub(super) fn take(&self) -> BTreeSet<i64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Samples that one query holds.
@@ -110,6 +128,14 @@ impl<'a> Evaluator<'a> {
         Evaluator { touched, ..*self }
     }
 
+    /// The same, but telling elsewhere which steps are untold.
+    pub(super) fn telling<'t>(&self, untold: &'t UntoldSteps) -> Evaluator<'t>
+    where
+        'a: 't,
+    {
+        Evaluator { untold, ..*self }
+    }
+
     /// Notes an annotation.
     pub(super) fn note(&self, note: Note, span: Span) {
         self.lock_annotations().add(note, span);
@@ -123,7 +149,7 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(super) fn lock_annotations(&self) -> std::sync::MutexGuard<'_, Annotations> {
-        self.annotations.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.annotations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails when the deadline has passed or the caller went away.
@@ -176,11 +202,15 @@ impl<'a> Evaluator<'a> {
                 if row.is_empty() { Ok(()) } else { sink(row) }
             }),
             Kind::Invariant(inner) => {
-                let touched = Touched::default();
-                let rows = self.counting(&touched).rows(steps.first(), inner, &mut |row| {
+                let (touched, untold) = (Touched::default(), UntoldSteps::default());
+                let once = self.counting(&touched);
+                let rows = once.telling(&untold).rows(steps.first(), inner, &mut |row| {
                     row.repeat(steps);
                     sink(row)
                 });
+                if !untold.take().is_empty() {
+                    self.untold.add((0..steps.n).map(|step| steps.at(step)));
+                }
                 self.touched.add_everywhere(touched.total(), steps.n);
                 rows
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nines_storage::model::{Histogram, Labels, SeriesData, TimeRange, is_stale};
-use nines_storage::query::{SelectHints, SeriesSet};
+use nines_storage::query::{HISTOGRAMS_GONE, SelectHints, SeriesSet};
 
 use super::ast::{EdgeMode, Span};
 use super::error::Result;
@@ -82,6 +82,13 @@ impl<'a> Evaluator<'a> {
         sink: &mut Sink<'_>,
     ) -> Result<()> {
         let (set, range) = self.select(steps, selector, "", self.lookback_ms, 0)?;
+        if pick == Pick::StartTimestamp {
+            self.note_samples_gone("start_timestamp", &*set, span);
+        }
+        let times: Vec<i64> = match set.samples_begin_ms() {
+            Some(_) => (0..steps.n).map(|step| selector.shift.of(steps.at(step))).collect(),
+            None => Vec::new(),
+        };
         let evaluate = |_: &Labels, work: &mut Work, row: &mut Row| {
             let n = if pick == Pick::Value && work.data.histograms.is_empty() {
                 work.latest.fill(steps, selector.shift, self.lookback_ms, &work.data, row)
@@ -89,14 +96,16 @@ impl<'a> Evaluator<'a> {
                 self.latest_samples(steps, selector, pick, &work.data, row)
             };
             self.touched.add_row(row, n - row.histograms.len());
-            if std::mem::take(&mut work.untold) {
+            let untold = std::mem::take(&mut work.untold);
+            if !untold.times.is_empty() {
                 self.note_samples_gone("", &*set, span);
+                let at = |time: &i64| times.binary_search(time).ok().map(|step| steps.at(step));
+                self.untold.add(untold.times.iter().filter_map(at));
+            }
+            if untold.histograms {
+                self.lock_annotations().add_storage(HISTOGRAMS_GONE.to_owned());
             }
             Ok(n > 0)
-        };
-        let times: Vec<i64> = match set.samples_begin_ms() {
-            Some(_) => (0..steps.n).map(|step| selector.shift.of(steps.at(step))).collect(),
-            None => Vec::new(),
         };
         let newest = (!times.is_empty()).then_some((times.as_slice(), self.lookback_ms));
         let source = Source { set: &*set, range, tiled: None, newest };

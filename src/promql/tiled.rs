@@ -1,7 +1,7 @@
 //! Functions over long windows from summaries of whole hours and days, which storage keeps beside samples.
 //!
 //! A window is a fold that can be merged, so that its value is that of its pieces: the same bits as over samples, but
-//! for `sum_over_time` and `avg_over_time`, whose last bit may differ unless all values are whole numbers.
+//! for `sum_over_time` and `avg_over_time`, whose last bits may differ unless all values are whole numbers.
 
 use nines_storage::model::window::{Need, PieceCursor, Pieces, Spaced};
 use nines_storage::model::{RangeWindow, SeriesData, TimeRange, WindowSummary};
@@ -22,8 +22,8 @@ const CHECK_EVERY: usize = 4_096;
 /// What a function asks of a summary; `None` when only samples tell.
 fn need_of(function: &str) -> Option<Need> {
     Some(match function {
-        "absent_over_time"
-        | "count_over_time"
+        "absent_over_time" => Need::Presence,
+        "count_over_time"
         | "delta"
         | "first_over_time"
         | "last_over_time"
@@ -114,7 +114,8 @@ impl Evaluator<'_> {
             _ => None,
         };
         match &tiled {
-            Some(tiled) if tiled.moved_ms() > 0 => {
+            // Whoever asks for presence has to look at the windows.
+            Some(tiled) if tiled.moved_ms() > 0 && function != "absent_over_time" => {
                 self.note(Note::WindowsMoved { moved_ms: tiled.moved_ms() }, span);
             }
             Some(_) => {}

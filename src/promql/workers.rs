@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use nines_storage::model::window::{Overlapping, Pieces, Sliding};
 use nines_storage::model::{Labels, SeriesData, TimeRange};
-use nines_storage::query::{SeriesSet, WindowSet};
+use nines_storage::query::{SeriesSet, Untold, WindowSet};
 
 use super::error::{QueryError, Result};
 use super::eval::{Evaluator, Sink};
@@ -36,8 +36,8 @@ pub(super) struct Work {
     /// What was read instead of `data` when `in_pieces` says so.
     pub(super) pieces: Pieces,
     pub(super) in_pieces: bool,
-    /// Whether the newest samples were not told at some time.
-    pub(super) untold: bool,
+    /// Times at which the newest samples were not told.
+    pub(super) untold: Untold,
     pub(super) notes: Notes,
     pub(super) scratch: super::edges::Scratch,
     pub(super) sliding: Sliding,
@@ -231,9 +231,9 @@ impl Evaluator<'_> {
         if source.tiled.is_none() {
             source.set.read(i, source.range, self.budget, &mut work.data)?;
         }
-        if let Some((times, lookback_ms)) = source.newest {
-            let data = &mut work.data;
-            work.untold |= source.set.read_newest(i, times, lookback_ms, self.budget, data)?;
+        if let Some(newest) = source.newest {
+            let Work { data, untold, .. } = work;
+            source.set.read_newest(i, newest, self.budget, data, untold)?;
         }
         let (n, bytes) = if work.in_pieces {
             (work.pieces.len(), work.pieces.bytes())

@@ -43,6 +43,9 @@ use merging::Merging;
 pub use rolling::RolledDay;
 use rolling::Rolling;
 
+/// Days whose rows are read for their labels between two looks at the deadline.
+const DAYS_PER_CHECK: usize = 32;
+
 /// The blocks as readers see them.
 struct BlockSet {
     /// In the order in which their samples were accepted, where they share a time.
@@ -257,6 +260,14 @@ impl Db {
             budget.check()?;
             names.extend(unless_damaged(block, block.label_names(None))?);
         }
+        self.series_of_rows(range, budget, &mut |labels| {
+            for (name, _) in labels {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+            Ok(())
+        })?;
         Ok(names.into_iter().collect())
     }
 
@@ -299,7 +310,37 @@ impl Db {
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
             unite(unless_damaged(block, block.label_values(name, None))?)?;
         }
+        let mut of_rows = BTreeSet::new();
+        self.series_of_rows(range, budget, &mut |labels| {
+            let value = labels.get(name);
+            if !value.is_empty() && !of_rows.contains(value) {
+                of_rows.insert(value.to_owned());
+            }
+            Ok(())
+        })?;
+        if !of_rows.is_empty() {
+            unite(of_rows.into_iter().collect())?;
+        }
         Ok(values)
+    }
+
+    /// Shows the label sets of the rows of days inside `range` whose samples are gone.
+    fn series_of_rows(
+        &self,
+        range: TimeRange,
+        budget: &Budget,
+        show: &mut dyn FnMut(&Labels) -> Result<()>,
+    ) -> Result<()> {
+        let Some(history) = &self.history else { return Ok(()) };
+        let past = Past { history, state: history.state() };
+        // What cannot be read of them is an error in the log.
+        let mut missing = Vec::new();
+        for days in past.days_without_samples(range).chunks(DAYS_PER_CHECK) {
+            budget.check()?;
+            past.series_of(days, &mut missing, show)?;
+            history.trim();
+        }
+        Ok(())
     }
 
     /// What senders say about their metrics.
@@ -354,7 +395,9 @@ impl Db {
         if !deleted.is_empty() {
             let held = block.range();
             let hit = TimeRange::new(range.min.max(held.min), range.max.min(held.max));
-            self.tell_history(hit)?;
+            if let Some(history) = &self.history {
+                history.samples_go(hit)?;
+            }
             block.add_tombstones(&deleted)?;
         }
         Ok(deleted.len() as u64)

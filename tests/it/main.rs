@@ -12,6 +12,7 @@ mod cardinality;
 mod edge;
 #[path = "../tsdb/encode.rs"]
 mod encode;
+mod gone;
 mod history;
 mod import;
 mod killed;

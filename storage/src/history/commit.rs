@@ -83,8 +83,16 @@ pub enum Change {
         /// Its file; none when no row is left, or its days have files of their own from now on.
         files: Vec<FileEntry>,
     },
-    /// Samples of these days were added or deleted: their rows are to be built anew.
+    /// Samples of these days were added or deleted: their rows are to be built anew, or, where other samples are
+    /// gone, lack what was added.
     Outdated {
+        /// The first one.
+        first: Day,
+        /// The last one, itself included.
+        last: Day,
+    },
+    /// Samples of these days were deleted, and rows still count them because others are gone.
+    Deleted {
         /// The first one.
         first: Day,
         /// The last one, itself included.
@@ -115,10 +123,18 @@ pub struct Commit {
 pub struct DayState {
     /// How often it was built.
     pub revision: u32,
-    /// Whether samples came or went since.
+    /// Whether samples came or went since. Of a day whose samples are gone: whether others came.
     pub outdated: bool,
+    /// Whether samples were deleted that its rows count for ever.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
     /// Its files.
     pub files: Vec<FileEntry>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl DayState {
@@ -162,8 +178,8 @@ impl State {
         for change in &commit.changes {
             match change {
                 Change::Built { day, revision, files } => {
-                    let state =
-                        DayState { revision: *revision, outdated: false, files: files.clone() };
+                    let (revision, files) = (*revision, files.clone());
+                    let state = DayState { revision, outdated: false, deleted: false, files };
                     self.days.insert(day.0, state);
                 }
                 Change::Together { month, revision, files } => {
@@ -174,12 +190,12 @@ impl State {
                     self.months.insert(month.0, state);
                 }
                 Change::Outdated { first, last } => {
-                    // What can not be built anew is not outdated either.
-                    let gone = self.raw_gone.map_or(*first, |gone| gone.next().max(*first));
-                    if gone <= *last {
-                        let days = self.days.range_mut(gone.0..=last.0);
-                        days.for_each(|(_, state)| state.outdated = true);
-                    }
+                    let days = self.days.range_mut(first.0..=(*last).max(*first).0);
+                    days.for_each(|(_, state)| state.outdated = true);
+                }
+                Change::Deleted { first, last } => {
+                    let days = self.days.range_mut(first.0..=(*last).max(*first).0);
+                    days.for_each(|(_, state)| state.deleted = true);
                 }
                 Change::RawGone { last } => self.raw_gone = self.raw_gone.max(Some(*last)),
             }
@@ -304,7 +320,11 @@ mod tests {
         assert_eq!(outdated(&state), [6]);
         state.apply(&commit(3, vec![built(6, 2), Change::RawGone { last: Day(5) }]));
         assert_eq!(outdated(&state), [] as [i64; 0]);
-        assert_eq!((state.number, state.days[&6].revision), (3, 2));
+        state.apply(&commit(4, vec![Change::Deleted { first: Day(4), last: Day(5) }]));
+        let deleted: Vec<i64> =
+            state.days.iter().filter(|(_, s)| s.deleted).map(|(day, _)| *day).collect();
+        assert_eq!(deleted, [5]);
+        assert_eq!((state.number, state.days[&6].revision), (4, 2));
         assert!(state.has_raw(Day(6)) && !state.has_raw(Day(5)));
     }
 

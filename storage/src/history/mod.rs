@@ -183,8 +183,28 @@ impl History {
         Ok(())
     }
 
+    /// As [`History::samples_change`] for samples that are about to be deleted: days of which other samples are gone
+    /// are known from then on to count what was deleted.
+    pub fn samples_go(&self, range: TimeRange) -> Result<()> {
+        let state = self.state();
+        if let Some(gone) = state.raw_gone {
+            let days = Day::within(range);
+            let (first, last) = (Day(*days.start()), Day(*days.end()).min(gone));
+            let hit = |(_, built): (&i64, &DayState)| !built.deleted && !built.files.is_empty();
+            if first <= last && state.days.range(first.0..=last.0).any(hit) {
+                tracing::warn!(%first, %last, "samples are deleted of days of which others are gone by their age: rows of the history still count them");
+                self.commit(vec![Change::Deleted { first, last }])?;
+            }
+        }
+        let kept = state.raw_gone.map_or(i64::MIN, |gone| gone.next().range().min);
+        if range.max < kept {
+            return Ok(());
+        }
+        self.samples_change(TimeRange::new(range.min.max(kept), range.max))
+    }
+
     /// Tells that samples inside `range` are about to be added to blocks or deleted from them. Days that were
-    /// built from them are outdated from then on, durably.
+    /// built from them are outdated from then on, durably; one of which other samples are gone stays so.
     pub fn samples_change(&self, range: TimeRange) -> Result<()> {
         if let Some((input, changed)) = &mut *self.building.lock() {
             *changed |= input.overlaps(&range);
@@ -200,9 +220,12 @@ impl History {
             return Ok(());
         }
         let state = self.state();
-        let hit = |(day, built): (&i64, &DayState)| !built.outdated && state.has_raw(Day(*day));
-        if !state.days.range(first.0..=last.0).any(hit) {
+        let hit = |(_, built): &(&i64, &DayState)| !built.outdated;
+        let Some((earliest, built)) = state.days.range(first.0..=last.0).find(hit) else {
             return Ok(());
+        };
+        if !state.has_raw(Day(*earliest)) && !built.files.is_empty() {
+            tracing::warn!(day = %Day(*earliest), "samples are added to days of which others are gone by their age: their rows in the history stay what they are");
         }
         self.commit(vec![Change::Outdated { first, last }])
     }
@@ -230,7 +253,9 @@ impl History {
     pub fn samples_begin_at(&self, first_ts: i64) {
         let (state, first) = (self.state(), Day::of(first_ts));
         let mut older = state.days.range(..first.0).filter(|(_, built)| !built.files.is_empty());
-        if older.clone().all(|(_, built)| !built.outdated)
+        let is_whole =
+            |(day, built): (&i64, &DayState)| !built.outdated || !state.has_raw(Day(*day));
+        if older.clone().all(is_whole)
             && let Some((last, _)) = older.next_back()
         {
             self.raw_is_gone(Day(*last));

@@ -247,6 +247,27 @@ fn a_day_that_changes_while_it_is_built_is_outdated_at_once() {
     assert!(!outdated());
 }
 
+/// Rows of a day whose samples are gone can not forget what is deleted: that is known from then on.
+#[test]
+fn what_is_deleted_of_a_day_that_is_gone_is_told() {
+    let disk = SimDisk::new();
+    let history = open(&disk);
+    for day in 0..3 {
+        build(&history, Day(DAY.0 + day), &one_series(1.0), 0).unwrap();
+    }
+    history.raw_is_gone(DAY);
+    history.samples_go(TimeRange::new(DAY.end_ms(), DAY.end_ms() + 1)).unwrap();
+    let flags = |history: &History| {
+        let state = history.state();
+        state.days.values().map(|built| (built.outdated, built.deleted)).collect::<Vec<_>>()
+    };
+    assert_eq!(flags(&history), [(false, true), (true, false), (true, false)]);
+    let number = history.state().number;
+    history.samples_go(DAY.range()).unwrap();
+    assert_eq!(history.state().number, number, "nothing new, no commit");
+    assert_eq!(flags(&open(&disk.kill())), flags(&history));
+}
+
 /// Rows are the only thing left of a day whose samples are gone.
 #[test]
 fn a_day_whose_samples_go_while_it_is_built_keeps_its_rows() {
@@ -302,8 +323,9 @@ fn changed_samples_make_their_day_and_the_next_outdated() {
     assert_eq!(history.state().number, number + 1, "nothing new, no commit");
     history.raw_is_gone(Day(DAY.0 + 3));
     history.samples_change(at(DAY.0 + 3)).unwrap();
-    assert_eq!(history.state().number, number + 2, "rows are all there is left of that day");
-    assert_eq!(outdated(&open(&disk.kill())), [1, 2]);
+    history.samples_change(at(DAY.0 + 3)).unwrap();
+    assert_eq!(history.state().number, number + 3, "rows are all there is left of that day");
+    assert_eq!(outdated(&open(&disk.kill())), [1, 2, 3], "what came is not in them");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading: what a query may cost, how it selects series, how it reads their samples.
 
 mod budget;
+mod late;
 mod merge;
 mod newest;
 mod past;
@@ -45,6 +46,19 @@ pub trait Queryable: Sync {
     ) -> Result<Box<dyn SeriesSet + 'a>>;
 }
 
+/// What an answer says that lacks native histograms whose samples are gone.
+pub const HISTOGRAMS_GONE: &str =
+    "native histograms are missing where their samples are gone: the history holds floats alone";
+
+/// What summaries do not tell of newest samples.
+#[derive(Debug, Default)]
+pub struct Untold {
+    /// The times at which there may be another one.
+    pub times: Vec<i64>,
+    /// Whether it may be a native histogram.
+    pub histograms: bool,
+}
+
 /// Selected series, in ascending order of their label sets unless any order is good enough
 /// ([`SelectHints::any_order`]), each label set once. A consistent view: reading
 /// later sees what was there at selection (late samples may or may not be seen).
@@ -77,17 +91,17 @@ pub trait SeriesSet: Send + Sync {
     }
 
     /// Adds to `out`, which holds what [`SeriesSet::read`] gave, what summaries tell of the newest samples of series
-    /// `i` at `times` (ascending) that are at most `lookback_ms` old: samples, and a stale marker at a time for which
-    /// they do not tell. Whether there was such a time.
+    /// `i` at times (ascending) that are at most as old as the number beside them says: samples, and a stale marker
+    /// at a time for which they do not tell, unless a sample of its hour is there. Such times are added to `untold`.
     fn read_newest(
         &self,
         _i: usize,
-        _times: &[i64],
-        _lookback_ms: i64,
+        _times: (&[i64], i64),
         _budget: &Budget,
         _out: &mut SeriesData,
-    ) -> Result<bool> {
-        Ok(false)
+        _untold: &mut Untold,
+    ) -> Result<()> {
+        Ok(())
     }
 
     /// Since when there are samples, where earlier ones are known to be gone and summaries of them are there.

@@ -1,11 +1,12 @@
 //! The newest sample at a time from rows of hours, where samples are gone.
 
-use super::Budget;
+use super::merge::merge;
 use super::past::Past;
+use super::{Budget, Untold};
 use crate::error::Result;
 use crate::history::{Day, HOUR_MS, Tier};
 use crate::model::window::Need;
-use crate::model::{Labels, SeriesData, WindowSummary, stale_nan};
+use crate::model::{Labels, SeriesData, WindowSummary, is_stale, stale_nan};
 
 /// Hours looked back at between two looks at the deadline.
 const HOURS_PER_CHECK: i64 = 1_024;
@@ -14,9 +15,56 @@ const HOURS_PER_CHECK: i64 = 1_024;
 pub(super) struct Newest<'n> {
     pub(super) past: &'n Past<'n>,
     pub(super) labels: &'n Labels,
-    /// Until when rows are all there is.
+    /// Until when rows are all there is, but for samples that stayed or came later.
     pub(super) begin_ms: i64,
     pub(super) lookback_ms: i64,
+}
+
+/// What rows tell beside the samples that are there.
+enum Found {
+    /// Nothing that the samples do not tell.
+    Nothing,
+    /// A newer sample, or a stale marker.
+    Newer(i64, f64),
+    /// There may be a newer one.
+    Untold {
+        /// Whether it may be a histogram.
+        histograms: bool,
+        /// Whether a sample of the same hour is there, which is answered then.
+        is_near: bool,
+    },
+}
+
+/// The row of an hour.
+struct HourRow {
+    summary: WindowSummary,
+    end_ms: i64,
+    histograms: bool,
+}
+
+impl HourRow {
+    /// Whether all of its samples are still there.
+    fn is_within(&self, samples: &SeriesData) -> bool {
+        let from = samples.ts.partition_point(|ts| *ts <= self.end_ms - HOUR_MS);
+        let to = samples.ts.partition_point(|ts| *ts <= self.end_ms);
+        let points = samples.ts.get(from..to).unwrap_or_default().iter();
+        let points = points.zip(samples.values.get(from..to).unwrap_or_default());
+        let mut times = points.filter(|(_, value)| !is_stale(**value)).map(|(ts, _)| *ts);
+        let row = &self.summary;
+        !self.histograms
+            && times.clone().count() as u64 == row.count
+            && times.clone().next().is_none_or(|first| first == row.first_ts)
+            && times.next_back().is_none_or(|last| last == row.last_ts)
+    }
+}
+
+/// Time of the newest of `samples` at `at_ms`.
+fn newest_of(samples: &SeriesData, at_ms: i64) -> Option<i64> {
+    let n = samples.ts.partition_point(|ts| *ts <= at_ms);
+    let float = n.checked_sub(1).and_then(|at| samples.ts.get(at)).copied();
+    let n = samples.histograms.partition_point(|histogram| histogram.0 <= at_ms);
+    let histogram = n.checked_sub(1).and_then(|at| samples.histograms.get(at));
+    float.max(histogram.map(|histogram| histogram.0))
 }
 
 impl Newest<'_> {
@@ -26,35 +74,38 @@ impl Newest<'_> {
         times: &[i64],
         budget: &Budget,
         out: &mut SeriesData,
-    ) -> Result<bool> {
-        let mut found: Vec<(i64, f64)> = Vec::new();
-        let mut untold = false;
+        untold: &mut Untold,
+    ) -> Result<()> {
+        let mut found = SeriesData::default();
         for at_ms in times {
             if at_ms.saturating_sub(self.lookback_ms) >= self.begin_ms {
                 break;
             }
-            let Some((ts, value)) = self.at(*at_ms, budget)? else { continue };
-            untold |= value.is_none();
-            if found.last().is_none_or(|last| last.0 < ts) {
-                found.push((ts, value.unwrap_or_else(stale_nan)));
+            let (ts, value) = match self.at(*at_ms, out, budget)? {
+                Found::Nothing => continue,
+                Found::Newer(ts, value) => (ts, value),
+                Found::Untold { histograms, is_near } => {
+                    untold.times.push(*at_ms);
+                    untold.histograms |= histograms;
+                    if is_near {
+                        continue;
+                    }
+                    (*at_ms, stale_nan())
+                }
+            };
+            if found.ts.last().is_none_or(|last| *last < ts) {
+                found.ts.push(ts);
+                found.values.push(value);
             }
         }
-        // Samples that are still there tell more.
-        let histograms = out.histograms.first().map(|histogram| histogram.0);
-        let first = out.ts.first().copied().into_iter().chain(histograms).min();
-        found.retain(|sample| first.is_none_or(|first| sample.0 < first));
-        if !out.start_ts.is_empty() {
-            out.start_ts.splice(0..0, found.iter().map(|_| 0));
-        }
-        out.ts.splice(0..0, found.iter().map(|sample| sample.0));
-        out.values.splice(0..0, found.iter().map(|sample| sample.1));
-        Ok(untold)
+        merge(out, &found);
+        Ok(())
     }
 
-    /// The newest point at `at_ms`, with the stale marker as its value where it is one. A point without a value: rows
-    /// do not tell.
-    fn at(&self, at_ms: i64, budget: &Budget) -> Result<Option<(i64, Option<f64>)>> {
-        let oldest_ms = at_ms.saturating_sub(self.lookback_ms);
+    /// What rows tell of the newest point at `at_ms` beside `samples`.
+    fn at(&self, at_ms: i64, samples: &SeriesData, budget: &Budget) -> Result<Found> {
+        let newest = newest_of(samples, at_ms).unwrap_or(i64::MIN);
+        let oldest_ms = at_ms.saturating_sub(self.lookback_ms).max(newest);
         let mut hour_end = Tier::Hour.end_of(at_ms.min(self.begin_ms));
         let mut n = 0;
         while hour_end > oldest_ms {
@@ -63,19 +114,26 @@ impl Newest<'_> {
                 budget.check()?;
             }
             if let Some(row) = self.row(hour_end, budget)? {
-                let newest = row.stale_ts.unwrap_or(row.last_ts);
-                if newest > at_ms {
-                    return Ok(Some((at_ms, None)));
+                let told = row.summary.stale_ts.unwrap_or(row.summary.last_ts);
+                if row.histograms || told > at_ms {
+                    if row.is_within(samples) {
+                        return Ok(Found::Nothing);
+                    }
+                    let is_near = newest > hour_end - HOUR_MS;
+                    return Ok(Found::Untold { histograms: row.histograms, is_near });
                 }
-                let value = if row.stale_ts.is_some() { stale_nan() } else { row.last };
-                return Ok(Some((newest, Some(value))));
+                if told <= newest {
+                    return Ok(Found::Nothing);
+                }
+                let stale = row.summary.stale_ts.is_some();
+                return Ok(Found::Newer(told, if stale { stale_nan() } else { row.summary.last }));
             }
             hour_end -= HOUR_MS;
         }
-        Ok(None)
+        Ok(Found::Nothing)
     }
 
-    fn row(&self, hour_end: i64, budget: &Budget) -> Result<Option<WindowSummary>> {
+    fn row(&self, hour_end: i64, budget: &Budget) -> Result<Option<HourRow>> {
         let day = Day::of(hour_end);
         let Some(rows) = self.past.rows(day)? else { return Ok(None) };
         let Some(place) = rows.series().place(self.labels) else { return Ok(None) };
@@ -83,11 +141,12 @@ impl Newest<'_> {
         let Ok(hour) = u8::try_from(hour) else { return Ok(None) };
         let mut found = None;
         let charge = |_: u64| budget.check();
-        rows.hour_rows(place, hour..=hour, Need::Edges, &charge, &mut |row, _| {
-            found = Some(row.clone());
+        rows.hour_rows(place, hour..=hour, Need::Edges, &charge, &mut |row, facts| {
+            let (summary, histograms) = (row.clone(), facts.histograms);
+            found = Some(HourRow { summary, end_ms: facts.end_ms, histograms });
             Ok(())
         })?;
         budget.count_read(1)?;
-        Ok(found.filter(|row| !row.is_empty()))
+        Ok(found.filter(|row| row.histograms || !row.summary.is_empty()))
     }
 }

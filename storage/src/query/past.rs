@@ -1,20 +1,24 @@
 //! Windows of selected series from rows of the history and samples.
 
+mod reading;
+
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use reading::{Outcome, Reading};
+
+use super::late::{add_head_days, late_in_head, plan_late};
 use super::select::Selection;
-use super::tiling::{Kept, Plan, Stretch, plan};
-use super::{Budget, Reservation, SeriesSet, WindowSet};
+use super::tiling::{Kept, Plan, Stretch, WINDOW_BYTES, cuts_every_hour, plan};
+use super::{Budget, HISTOGRAMS_GONE, Reservation, SeriesSet, WindowSet};
 use crate::error::{Error, Result};
-use crate::history::{
-    Day, DayRows, HOUR_MS, History, Month, MonthRows, RowFacts, SeriesIndex, State,
-};
+use crate::history::{Day, DayRows, HOUR_MS, History, Month, MonthRows, SeriesIndex, State};
 use crate::model::window::{Need, Pieces, Spaced};
-use crate::model::{Labels, SeriesData, TimeRange, WindowSummary};
+use crate::model::{Labels, SeriesData, TimeRange};
 
 /// The history as a query sees it: its state was taken after the head and the blocks.
 #[derive(Clone)]
@@ -25,8 +29,9 @@ pub(crate) struct Past<'h> {
 
 impl Past<'_> {
     /// What there is of a day.
-    fn kept(&self, day: Day) -> Kept {
+    pub(super) fn kept(&self, day: Day) -> Kept {
         match self.state.days.get(&day.0) {
+            Some(built) if !self.state.has_raw(day) && built.outdated => Kept::Late,
             Some(_) if !self.state.has_raw(day) => Kept::Rows,
             Some(built) if !built.outdated => Kept::Both,
             _ => Kept::Samples,
@@ -83,8 +88,20 @@ impl Past<'_> {
         }
     }
 
+    /// From the first to the last day that was ever built.
+    fn known_days(&self) -> RangeInclusive<i64> {
+        let days = &self.state.days;
+        let first = days.first_key_value().map_or(1, |(day, _)| *day);
+        first..=days.last_key_value().map_or(0, |(day, _)| *day)
+    }
+
+    /// Whether samples inside of `windows` are gone.
+    fn lacks_samples(&self, windows: &Spaced) -> bool {
+        !self.days_without_samples(asked(windows)).is_empty()
+    }
+
     /// Days inside `range` of which rows are all there is, and that have some.
-    pub(super) fn days_without_samples(&self, range: TimeRange) -> Vec<Day> {
+    pub(crate) fn days_without_samples(&self, range: TimeRange) -> Vec<Day> {
         let Some(gone) = self.state.raw_gone else { return Vec::new() };
         let days = Day::within(range);
         let last = gone.0.min(*days.end());
@@ -95,8 +112,14 @@ impl Past<'_> {
         days.filter(|(_, built)| !built.files.is_empty()).map(|(day, _)| Day(*day)).collect()
     }
 
+    /// How many of these days have rows that count samples which were deleted.
+    pub(super) fn n_deleted(&self, days: &[Day]) -> usize {
+        let deleted = |day: &&Day| self.state.days.get(&day.0).is_some_and(|built| built.deleted);
+        days.iter().filter(deleted).count()
+    }
+
     /// Shows the label sets of a day's rows; those of days with the same series once.
-    pub(super) fn series_of(
+    pub(crate) fn series_of(
         &self,
         days: &[Day],
         missing: &mut Vec<String>,
@@ -161,6 +184,14 @@ enum Step {
     Month((Day, Day), Arc<MonthRows>),
 }
 
+/// The time that windows cover.
+fn asked(windows: &Spaced) -> TimeRange {
+    let steps = i64::try_from(windows.n).unwrap_or(i64::MAX).saturating_sub(1);
+    let end_ms = windows.end_ms.saturating_add(windows.step_ms.saturating_mul(steps));
+    let start_ms = windows.end_ms.saturating_sub(windows.range_ms);
+    TimeRange::new(start_ms.saturating_add(1), end_ms)
+}
+
 /// Windows of a selection, planned.
 pub(super) struct Tiled<'s> {
     selection: &'s Selection<'s>,
@@ -175,6 +206,16 @@ pub(super) struct Tiled<'s> {
     /// Whether rows without samples to them lacked something.
     untold: AtomicBool,
     histograms: AtomicBool,
+    /// Whether values were too large for the sums of rows.
+    huge: AtomicBool,
+    /// Whether samples that came late lie among those of a row.
+    left_out: AtomicBool,
+    /// Days of rows that lack samples which came later.
+    late: BTreeSet<i64>,
+    /// What the windows cover before any is moved.
+    asked: TimeRange,
+    /// Whether presence is asked for where samples are gone: histograms are then as good as floats.
+    presence: bool,
 }
 
 impl<'s> Tiled<'s> {
@@ -186,14 +227,23 @@ impl<'s> Tiled<'s> {
         need: Need,
         budget: &Budget,
     ) -> Result<Option<Self>> {
+        let known = past.known_days();
+        if known.is_empty() || (cuts_every_hour(windows) && !past.lacks_samples(windows)) {
+            return Ok(None);
+        }
+        let memory = Mutex::new(budget.reserve((windows.n as u64).saturating_mul(WINDOW_BYTES))?);
+        let in_head = late_in_head(selection, past);
         let mut unread: BTreeSet<i64> = BTreeSet::new();
         let mut missing = Vec::new();
         // Days whose rows cannot be read are samples, if there are any.
         loop {
-            let kept = |day: Day| {
-                if unread.contains(&day.0) { Kept::Samples } else { past.kept(day) }
+            let kept = |day: Day| match past.kept(day) {
+                _ if unread.contains(&day.0) => Kept::Samples,
+                Kept::Rows if in_head.contains(&day.0) => Kept::Late,
+                kept => kept,
             };
-            let Some(plan) = plan(windows, kept) else { return Ok(None) };
+            let Some(plan) = plan(windows, need, &known, kept, budget)? else { return Ok(None) };
+            let late = plan_late(&plan, kept);
             let mut steps = Vec::with_capacity(plan.stretches.len());
             let mut rows_end_ms = i64::MIN;
             let mut failed = false;
@@ -210,7 +260,7 @@ impl<'s> Tiled<'s> {
                 if let Err(error) = add_step(&mut steps, past, stretch, day) {
                     let (of, days) = past.days_with(day);
                     let text = lacking(&of, error)?;
-                    if days.clone().any(|day| past.kept(Day(day)) == Kept::Rows) {
+                    if days.clone().any(|day| past.kept(Day(day)).is_gone()) {
                         missing.push(text);
                     }
                     unread.extend(days);
@@ -220,10 +270,12 @@ impl<'s> Tiled<'s> {
             if failed {
                 continue;
             }
-            let memory = Mutex::new(budget.reserve(0)?);
             return Ok(Some(Self {
                 selection,
                 past,
+                late,
+                asked: asked(windows),
+                presence: need == Need::Presence && past.lacks_samples(windows),
                 plan,
                 need,
                 steps,
@@ -232,6 +284,8 @@ impl<'s> Tiled<'s> {
                 missing,
                 untold: AtomicBool::new(false),
                 histograms: AtomicBool::new(false),
+                huge: AtomicBool::new(false),
+                left_out: AtomicBool::new(false),
             }));
         }
     }
@@ -240,15 +294,20 @@ impl<'s> Tiled<'s> {
         self.memory.lock().add(bytes)
     }
 
+    /// Whether there are rows of series `i` among the days of the plan.
+    fn has_rows(&self, i: usize) -> bool {
+        let labels = self.selection.labels(i);
+        self.steps.iter().any(|step| match step {
+            Step::Samples(_) => false,
+            Step::Day(_, rows) | Step::Hours(.., rows) => rows.series().place(labels).is_some(),
+            Step::Month(_, rows) => rows.series().place(labels).is_some(),
+        })
+    }
+
     /// Days of rows for which the head holds samples of a series that no row knows yet.
     fn changed_days(&self, i: usize) -> BTreeSet<i64> {
         let mut days = BTreeSet::new();
-        if self.selection.head_begins(i).is_some_and(|ts| ts <= self.rows_end_ms) {
-            let mut data = SeriesData::default();
-            self.selection.read_head(i, &mut data);
-            days.extend(data.ts.iter().map(|ts| Day::of(*ts).0));
-            days.extend(data.histograms.iter().map(|(ts, _)| Day::of(*ts).0));
-        }
+        add_head_days(self.selection, i, self.rows_end_ms, &mut days);
         days
     }
 }
@@ -289,190 +348,6 @@ fn hours_of(day: Day, (from, to): (u8, u8)) -> TimeRange {
     TimeRange::new(hour(from.saturating_sub(1)) + 1, hour(to))
 }
 
-/// Values whose sum may overflow within a row, which then does not add up as its samples do.
-const SUMMED_MAX: f64 = 1e290;
-
-/// What became of a series.
-enum Outcome {
-    /// Its pieces are there.
-    Done,
-    /// It has histograms, about which rows say nothing.
-    Histograms,
-}
-
-/// A series that is being read.
-struct Reading<'r, 's> {
-    tiled: &'r Tiled<'s>,
-    i: usize,
-    budget: &'r Budget,
-    data: &'r mut SeriesData,
-    pieces: &'r mut Pieces,
-    rows: u64,
-}
-
-impl Reading<'_, '_> {
-    fn samples(&mut self, range: TimeRange) -> Result<Outcome> {
-        self.tiled.selection.read(self.i, range, self.budget, self.data)?;
-        if !self.data.histograms.is_empty() {
-            return Ok(Outcome::Histograms);
-        }
-        for (ts, value) in self.data.ts.iter().zip(&self.data.values) {
-            self.pieces.push_sample(*ts, *value);
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// Takes a row in. `false`: it does not say what is needed, and there are samples that do.
-    fn row(&mut self, day: Day, summary: &WindowSummary, histograms: bool) -> bool {
-        self.rows += 1;
-        let untold = self.tiled.need == Need::Resets && !summary.pre_resets.are_told();
-        let huge = |value: f64| value.abs() >= SUMMED_MAX;
-        let huge = self.tiled.need == Need::All && (huge(summary.min) || huge(summary.max));
-        if histograms || untold || huge {
-            if self.tiled.past.kept(day) != Kept::Rows {
-                return false;
-            }
-            self.tiled.untold.fetch_or(untold, Ordering::Relaxed);
-            self.tiled.histograms.fetch_or(histograms, Ordering::Relaxed);
-        }
-        self.pieces.push(summary);
-        true
-    }
-
-    fn run(&mut self) -> Result<Outcome> {
-        let tiled = self.tiled;
-        let labels = tiled.selection.labels(self.i);
-        let changed = tiled.changed_days(self.i);
-        let is_changed = |day: Day| changed.contains(&day.0) && tiled.past.kept(day) != Kept::Rows;
-        // Files with the same series share its place.
-        let mut known: (*const SeriesIndex, Option<u32>) = (std::ptr::null(), None);
-        let mut place_in = |series: &Arc<SeriesIndex>| {
-            if known.0 != Arc::as_ptr(series) {
-                known = (Arc::as_ptr(series), series.place(labels));
-            }
-            known.1
-        };
-        for step in &tiled.steps {
-            let outcome = match step {
-                Step::Samples(range) => self.samples(*range)?,
-                Step::Day(day, _) if is_changed(*day) => self.samples(day.range())?,
-                Step::Day(day, rows) => match place_in(rows.series()) {
-                    Some(place) => self.day(*day, rows, place)?,
-                    None => continue,
-                },
-                Step::Hours(day, hours, _) if is_changed(*day) => {
-                    self.samples(hours_of(*day, *hours))?
-                }
-                Step::Hours(day, hours, rows) => match place_in(rows.series()) {
-                    Some(place) => self.hours(*day, *hours, rows, place)?,
-                    None => continue,
-                },
-                Step::Month((first, last), rows) => {
-                    let place = place_in(rows.series());
-                    let mut from = *first;
-                    let mut outcome = Outcome::Done;
-                    // Between days that changed.
-                    for day in changed.range(first.0..=last.0).map(|day| Day(*day)) {
-                        if !is_changed(day) {
-                            continue;
-                        }
-                        outcome = self.days((from, day.previous()), rows, place)?;
-                        if matches!(outcome, Outcome::Done) {
-                            outcome = self.samples(day.range())?;
-                        }
-                        if matches!(outcome, Outcome::Histograms) {
-                            break;
-                        }
-                        from = day.next();
-                    }
-                    match outcome {
-                        Outcome::Done => self.days((from, *last), rows, place)?,
-                        Outcome::Histograms => outcome,
-                    }
-                }
-            };
-            if let Outcome::Histograms = outcome {
-                return Ok(outcome);
-            }
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// The row of a day. Where it does not say what is needed, its samples; a day may also have more resets than
-    /// its row tells, while its hours have not.
-    fn day(&mut self, day: Day, rows: &DayRows, place: u32) -> Result<Outcome> {
-        let (tiled, mut summary) = (self.tiled, WindowSummary::default());
-        let charge = |bytes: u64| tiled.charge(bytes);
-        let Some(facts) = rows.day_row(place, tiled.need, &charge, &mut summary)? else {
-            return Ok(Outcome::Done);
-        };
-        if tiled.need == Need::Resets && !summary.pre_resets.are_told() {
-            return self.hours(day, (1, 24), rows, place);
-        }
-        if self.row(day, &summary, facts.histograms) {
-            return Ok(Outcome::Done);
-        }
-        self.samples(day.range())
-    }
-
-    /// The rows of neighbouring days of a month, as [`Reading::day`] reads each.
-    fn days(
-        &mut self,
-        (mut from, to): (Day, Day),
-        rows: &MonthRows,
-        place: Option<u32>,
-    ) -> Result<Outcome> {
-        let tiled = self.tiled;
-        let charge = |bytes: u64| tiled.charge(bytes);
-        let Some(place) = place else { return Ok(Outcome::Done) };
-        while from <= to {
-            let mut unsaid = None;
-            let mut show = |day: Day, summary: &WindowSummary, facts: RowFacts| {
-                let by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
-                if by_hours || !self.row(day, summary, facts.histograms) {
-                    unsaid = Some((day, by_hours));
-                }
-                Ok(unsaid.is_none())
-            };
-            rows.rows(place, from..=to, tiled.need, &charge, &mut show)?;
-            let Some((day, by_hours)) = unsaid else { break };
-            let outcome = match tiled.past.rows(day)?.filter(|_| by_hours) {
-                Some(of_day) => match of_day.series().place(tiled.selection.labels(self.i)) {
-                    Some(place) => self.hours(day, (1, 24), &of_day, place)?,
-                    None => Outcome::Done,
-                },
-                None => self.samples(day.range())?,
-            };
-            if let Outcome::Histograms = outcome {
-                return Ok(outcome);
-            }
-            from = day.next();
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// Rows of hours; from the first on that does not say what is needed, the samples.
-    fn hours(
-        &mut self,
-        day: Day,
-        (from, to): (u8, u8),
-        rows: &DayRows,
-        place: u32,
-    ) -> Result<Outcome> {
-        let tiled = self.tiled;
-        let charge = |bytes: u64| tiled.charge(bytes);
-        let mut unsaid = None;
-        rows.hour_rows(place, from..=to, tiled.need, &charge, &mut |summary, facts| {
-            if unsaid.is_none() && !self.row(day, summary, facts.histograms) {
-                let begin = facts.end_ms - HOUR_MS;
-                unsaid = Some(TimeRange::new(begin + 1, hours_of(day, (from, to)).max));
-            }
-            Ok(())
-        })?;
-        unsaid.map_or(Ok(Outcome::Done), |range| self.samples(range))
-    }
-}
-
 impl WindowSet for Tiled<'_> {
     fn windows(&self) -> &[(i64, i64)] {
         &self.plan.windows
@@ -490,15 +365,18 @@ impl WindowSet for Tiled<'_> {
         data: &mut SeriesData,
     ) -> Result<bool> {
         pieces.begin(self.need);
+        if !self.late.is_empty() && !self.has_rows(i) {
+            // All that is known of it are samples, which need not move to whole hours.
+            self.selection.read(i, self.asked, budget, data)?;
+            return Ok(false);
+        }
         let mut reading = Reading { tiled: self, i, budget, data, pieces, rows: 0 };
         let outcome = reading.run()?;
         budget.count_read(reading.rows)?;
         match outcome {
             Outcome::Done => Ok(true),
             Outcome::Histograms => {
-                let first = self.plan.windows.first().map_or(0, |window| window.0);
-                let last = self.plan.windows.last().map_or(0, |window| window.1);
-                let range = TimeRange::new(first.saturating_add(1), last);
+                let range = self.asked;
                 if !self.past.days_without_samples(range).is_empty() {
                     self.histograms.store(true, Ordering::Relaxed);
                 }
@@ -513,8 +391,17 @@ impl WindowSet for Tiled<'_> {
         if self.untold.load(Ordering::Relaxed) {
             warnings.push("increases are missing where the samples of an hour or a day with many counter resets are gone".to_owned());
         }
+        if self.huge.load(Ordering::Relaxed) {
+            warnings.push(
+                "sums of values near the largest number may be wrong where their samples are gone"
+                    .to_owned(),
+            );
+        }
+        if self.left_out.load(Ordering::Relaxed) {
+            warnings.push("samples that came when others of their hour were gone are left out: the rows of the history do not count them".to_owned());
+        }
         if self.histograms.load(Ordering::Relaxed) {
-            warnings.push("native histograms are missing where their samples are gone: the history holds floats alone".to_owned());
+            warnings.push(HISTOGRAMS_GONE.to_owned());
         }
         warnings
     }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::merge::merge;
 use super::newest::Newest;
 use super::past::{Past, Tiled};
-use super::{Budget, Reservation, SeriesSet, WindowSet};
+use super::{Budget, Reservation, SeriesSet, Untold, WindowSet};
 use crate::block::{Block, Damage, ReadScratch};
 use crate::error::{Corruption, Error, Result};
 use crate::head::{HeadSelected, SeriesView};
@@ -194,6 +194,12 @@ impl<'h> Selection<'h> {
             }
         }
         if let Some(past) = &past {
+            let n_deleted = past.n_deleted(&rows_alone);
+            if n_deleted > 0 {
+                missing.push(format!(
+                    "rows count samples that were deleted when others of their day were gone ({n_deleted} of the days)"
+                ));
+            }
             add_rows(&mut gather, past, &rows_alone, wanted, (budget, &mut memory, &mut missing))?;
         }
         budget.check_series(gather.entries.len() as u64)?;
@@ -329,16 +335,16 @@ impl SeriesSet for Selection<'_> {
     fn read_newest(
         &self,
         i: usize,
-        times: &[i64],
-        lookback_ms: i64,
+        (times, lookback_ms): (&[i64], i64),
         budget: &Budget,
         out: &mut SeriesData,
-    ) -> Result<bool> {
+        untold: &mut Untold,
+    ) -> Result<()> {
         let (Some(past), Some(begin_ms)) = (&self.past, self.samples_begin_ms) else {
-            return Ok(false);
+            return Ok(());
         };
         let newest = Newest { past, labels: self.labels(i), begin_ms, lookback_ms };
-        newest.read(times, budget, out)
+        newest.read(times, budget, out, untold)
     }
 
     fn samples_begin_ms(&self) -> Option<i64> {

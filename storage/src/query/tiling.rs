@@ -3,12 +3,20 @@
 //! Every window begins and ends between two stretches or among samples, so that a row lies wholly inside or wholly outside
 //! of each: a day that no window's end cuts is one row, an hour that none cuts is one row, the rest is samples.
 
+use std::ops::RangeInclusive;
+
+use super::Budget;
+use crate::error::Result;
 use crate::history::{Day, HOUR_MS, Tier};
 use crate::model::TimeRange;
-use crate::model::window::Spaced;
+use crate::model::window::{Need, Spaced};
 
 /// Least time that rows must stand for: below that samples are as fast.
 const ROWS_MIN_MS: i64 = 2 * HOUR_MS;
+/// Days and windows planned between two looks at the deadline.
+const PLANNED_PER_CHECK: usize = 4_096;
+/// Memory that a window takes at most while it is planned: its ends, and both as cuts.
+pub(super) const WINDOW_BYTES: u64 = 2 * size_of::<(i64, i64)>() as u64;
 
 /// What there is of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +27,15 @@ pub(super) enum Kept {
     Both,
     /// Rows alone.
     Rows,
+    /// Rows, and samples that came later.
+    Late,
+}
+
+impl Kept {
+    /// Whether there are samples that only rows tell.
+    pub(super) const fn is_gone(self) -> bool {
+        matches!(self, Self::Rows | Self::Late)
+    }
 }
 
 /// A part of the time that windows cover.
@@ -43,26 +60,59 @@ pub(super) struct Plan {
     pub(super) stretches: Vec<Stretch>,
 }
 
-/// Plans for `windows`; `None` when it is better, and possible, to read samples alone.
-pub(super) fn plan(windows: &Spaced, kept: impl Fn(Day) -> Kept) -> Option<Plan> {
-    let (windows, moved_ms) = on_the_grid(windows, &kept);
+/// Whether every hour is cut whose rows could make up for those that are cut.
+pub(super) fn cuts_every_hour(windows: &Spaced) -> bool {
+    let steps = i64::try_from(windows.n).unwrap_or(i64::MAX).saturating_sub(1);
+    // Beginnings cut as much time as ends do; what lies between them is whole.
+    let cut_ms = windows.step_ms.saturating_mul(steps);
+    windows.n > 1
+        && windows.step_ms < HOUR_MS
+        && windows.range_ms.saturating_sub(cut_ms) < ROWS_MIN_MS.max(cut_ms.saturating_mul(2))
+}
+
+/// Plans for `windows`; `None` when it is better, and possible, to read samples alone. `known` are the days of which
+/// `kept` can say anything but samples.
+pub(super) fn plan(
+    windows: &Spaced,
+    need: Need,
+    known: &RangeInclusive<i64>,
+    kept: impl Fn(Day) -> Kept,
+    budget: &Budget,
+) -> Result<Option<Plan>> {
+    let (windows, moved_ms) = on_the_grid(windows, need, &kept, budget)?;
     let mut cuts: Vec<i64> = windows.iter().flat_map(|window| [window.0, window.1]).collect();
     cuts.sort_unstable();
     cuts.dedup();
     let mut stretches = Vec::new();
     let (mut by_rows_ms, mut by_samples_ms, mut needed) = (0i64, 0i64, false);
+    let mut n = 0usize;
+    let known = (Day(*known.start()).start_ms(), Day(*known.end()).end_ms());
     for (start_ms, end_ms) in unions(&windows) {
-        for day in Day::of(start_ms.saturating_add(1)).0..=Day::of(end_ms).0 {
+        let within = (start_ms.clamp(known.0, known.1), end_ms.clamp(known.0, known.1));
+        if start_ms < end_ms.min(known.0) {
+            by_samples_ms = by_samples_ms.saturating_add(end_ms.min(known.0) - start_ms);
+            push_samples(&mut stretches, (start_ms, end_ms.min(known.0)));
+        }
+        let days = if within.0 < within.1 {
+            Day::of(within.0.saturating_add(1)).0..=Day::of(within.1).0
+        } else {
+            RangeInclusive::new(1, 0)
+        };
+        for day in days {
+            n += 1;
+            if n.is_multiple_of(PLANNED_PER_CHECK) {
+                budget.check()?;
+            }
             let day = Day(day);
-            let part = (start_ms.max(day.start_ms()), end_ms.min(day.end_ms()));
+            let part = (within.0.max(day.start_ms()), within.1.min(day.end_ms()));
             let kept = kept(day);
-            needed |= kept == Kept::Rows;
+            needed |= kept.is_gone();
             if kept == Kept::Samples {
                 by_samples_ms += part.1 - part.0;
                 push_samples(&mut stretches, part);
                 continue;
             }
-            for stretch in rows_of(day, part, &cuts) {
+            for stretch in rows_of(day, part, &cuts, kept == Kept::Late) {
                 match stretch {
                     Stretch::Samples(range) => {
                         by_samples_ms += range.max - range.min + 1;
@@ -77,24 +127,44 @@ pub(super) fn plan(windows: &Spaced, kept: impl Fn(Day) -> Kept) -> Option<Plan>
                 stretches.push(stretch);
             }
         }
+        if end_ms > start_ms.max(known.1) {
+            by_samples_ms = by_samples_ms.saturating_add(end_ms - start_ms.max(known.1));
+            push_samples(&mut stretches, (start_ms.max(known.1), end_ms));
+        }
     }
     let pays = by_rows_ms >= ROWS_MIN_MS && by_rows_ms >= by_samples_ms;
-    (needed || pays).then_some(Plan { windows, moved_ms, stretches })
+    Ok((needed || pays).then_some(Plan { windows, moved_ms, stretches }))
 }
 
 fn floor(ms: i64) -> i64 {
     ms.div_euclid(HOUR_MS).saturating_mul(HOUR_MS)
 }
 
-/// The windows, moved back to whole hours where an end would cut the hour of a row and its samples are gone.
-fn on_the_grid(windows: &Spaced, kept: &impl Fn(Day) -> Kept) -> (Vec<(i64, i64)>, i64) {
-    let gone = |ms: i64| ms != floor(ms) && kept(Day::of(ms)) == Kept::Rows;
+/// The windows, moved back to whole hours where an end would cut the hour of a row and its samples are gone; made
+/// wider instead where their presence is asked for.
+fn on_the_grid(
+    windows: &Spaced,
+    need: Need,
+    kept: &impl Fn(Day) -> Kept,
+    budget: &Budget,
+) -> Result<(Vec<(i64, i64)>, i64)> {
+    let gone = |ms: i64| ms != floor(ms) && kept(Day::of(ms)).is_gone();
     let mut moved_ms = 0;
     let mut all = Vec::with_capacity(windows.n);
     for step in 0..windows.n {
+        if step.is_multiple_of(PLANNED_PER_CHECK) {
+            budget.check()?;
+        }
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         let end_ms = windows.end_ms.saturating_add(windows.step_ms.saturating_mul(step));
         let start_ms = end_ms.saturating_sub(windows.range_ms);
+        if need == Need::Presence {
+            let start = if gone(start_ms) { floor(start_ms) } else { start_ms };
+            let end = if gone(end_ms) { floor(end_ms).saturating_add(HOUR_MS) } else { end_ms };
+            moved_ms = moved_ms.max(start_ms - start).max(end - end_ms);
+            all.push((start, end));
+            continue;
+        }
         let back_ms = if gone(start_ms) { start_ms - floor(start_ms) } else { 0 };
         let mut end = end_ms - back_ms;
         if gone(end) {
@@ -105,7 +175,7 @@ fn on_the_grid(windows: &Spaced, kept: &impl Fn(Day) -> Kept) -> (Vec<(i64, i64)
         let before = all.last().copied().unwrap_or((i64::MIN, i64::MIN));
         all.push((before.0.max(start_ms - back_ms), before.1.max(end)));
     }
-    (all, moved_ms)
+    Ok((all, moved_ms))
 }
 
 /// The time that windows cover, in parts that do not touch.
@@ -135,10 +205,10 @@ fn is_cut(cuts: &[i64], start_ms: i64, end_ms: i64) -> bool {
     cuts.get(cuts.partition_point(|cut| *cut <= start_ms)).is_some_and(|cut| *cut < end_ms)
 }
 
-/// Stretches of the part of a day that has rows.
-fn rows_of(day: Day, (start_ms, end_ms): (i64, i64), cuts: &[i64]) -> Vec<Stretch> {
+/// Stretches of the part of a day that has rows; those of hours where they are to be.
+fn rows_of(day: Day, (start_ms, end_ms): (i64, i64), cuts: &[i64], by_hours: bool) -> Vec<Stretch> {
     let whole = (start_ms, end_ms) == (day.start_ms(), day.end_ms());
-    if whole && !is_cut(cuts, start_ms, end_ms) {
+    if whole && !by_hours && !is_cut(cuts, start_ms, end_ms) {
         return vec![Stretch::Day(day)];
     }
     let mut stretches = Vec::new();
@@ -168,6 +238,11 @@ mod tests {
 
     use super::*;
     use crate::model::DAY_MS;
+
+    fn plan(windows: &Spaced, kept: impl Fn(Day) -> Kept) -> Option<Plan> {
+        let all = -1_000_000..=1_000_000;
+        super::plan(windows, Need::Edges, &all, kept, &Budget::unlimited()).unwrap()
+    }
 
     fn spaced(end_ms: i64, range_ms: i64) -> Spaced {
         Spaced { end_ms, step_ms: 1, n: 1, range_ms }
@@ -228,6 +303,53 @@ mod tests {
         assert_eq!((made.windows, made.moved_ms), (vec![(DAY_MS, 4 * DAY_MS + 300)], 0));
         let made = plan(&spaced(DAY_MS + 300, DAY_MS), kept).unwrap();
         assert_eq!((made.windows, made.moved_ms), (vec![(0, DAY_MS)], 300));
+    }
+
+    /// As long as time is, only the days that are known cost something.
+    #[test]
+    fn days_that_nobody_knows_are_one_stretch() {
+        let year = 365 * DAY_MS;
+        let windows = Spaced { end_ms: 0, step_ms: 290 * year, n: 900, range_ms: 290 * year };
+        let asked = std::cell::Cell::new(0);
+        let kept = |day: Day| {
+            asked.set(asked.get() + 1);
+            if (3..9).contains(&day.0) { Kept::Both } else { Kept::Samples }
+        };
+        let budget = Budget::unlimited();
+        let made = super::plan(&windows, Need::Edges, &(3..=8), kept, &budget).unwrap();
+        assert_eq!(made, None, "rows do not pay");
+        assert!(asked.get() < 6 + 4 * windows.n, "{} days", asked.get());
+        let kept = |day: Day| if (3..9).contains(&day.0) { Kept::Rows } else { Kept::Samples };
+        let one = Spaced { end_ms: 20 * DAY_MS, step_ms: 1, n: 1, range_ms: 20 * DAY_MS };
+        let made = super::plan(&one, Need::Edges, &(3..=8), kept, &budget).unwrap().unwrap();
+        let samples = |from: i64, to: i64| Stretch::Samples(TimeRange::new(from + 1, to));
+        let mut wanted = vec![samples(0, 3 * DAY_MS)];
+        wanted.extend((3..9).map(|day| Stretch::Day(Day(day))));
+        wanted.push(samples(9 * DAY_MS, 20 * DAY_MS));
+        assert_eq!(made.stretches, wanted);
+    }
+
+    #[test]
+    fn steps_below_an_hour_leave_no_hour_whole() {
+        let often = |n: usize, range_ms: i64| Spaced { end_ms: 0, step_ms: 1000, n, range_ms };
+        assert!(cuts_every_hour(&often(45_000_000, 300_000)));
+        assert!(cuts_every_hour(&often(3600 * 24, DAY_MS)));
+        assert!(!cuts_every_hour(&often(3600, 30 * DAY_MS)));
+        assert!(!cuts_every_hour(&Spaced { step_ms: HOUR_MS, ..often(1000, DAY_MS) }));
+        assert!(!cuts_every_hour(&often(1, HOUR_MS)));
+    }
+
+    #[test]
+    fn windows_become_wider_where_presence_is_asked_for() {
+        let kept = |day: Day| if day < Day(2) { Kept::Rows } else { Kept::Both };
+        let (half, budget) = (HOUR_MS / 2, Budget::unlimited());
+        let of = |end_ms: i64, range_ms: i64| {
+            let asked = spaced(end_ms, range_ms);
+            super::plan(&asked, Need::Presence, &(0..=9), kept, &budget).unwrap().unwrap().windows
+        };
+        assert_eq!(of(5 * HOUR_MS, half), [(4 * HOUR_MS, 5 * HOUR_MS)]);
+        assert_eq!(of(5 * HOUR_MS + 7, HOUR_MS), [(4 * HOUR_MS, 6 * HOUR_MS)]);
+        assert_eq!(of(3 * DAY_MS + 7, 2 * DAY_MS), [(DAY_MS, 3 * DAY_MS + 7)]);
     }
 
     proptest! {

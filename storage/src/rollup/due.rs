@@ -63,7 +63,10 @@ pub(crate) fn months_due(state: &State, days: &[Day], now_ms: i64) -> Vec<Month>
             && state.together(month.first()).is_none()
             && files.len() >= MONTH_FILES_MIN
             && files.iter().sum::<u64>() <= MONTH_ROWS_MAX
-            && built.iter().all(|built| !built.outdated)
+            && state
+                .days
+                .range(month.first().0..=month.last().0)
+                .all(|(day, built)| !built.outdated || !state.has_raw(Day(*day)))
             && days.iter().all(|day| Month::of(*day) != *month)
     });
     months
@@ -90,7 +93,12 @@ mod tests {
             min_ts: 0,
             max_ts: 0,
         };
-        let built = |outdated| DayState { revision: 1, outdated, files: vec![file.clone()] };
+        let built = |outdated| DayState {
+            revision: 1,
+            outdated,
+            deleted: false,
+            files: vec![file.clone()],
+        };
         State {
             days: days.iter().map(|(day, outdated)| (*day, built(*outdated))).collect(),
             ..State::default()

@@ -13,8 +13,9 @@
 //! Exactness against Prometheus over the raw samples, when the summary was merged from pieces:
 //! - bit for bit: `rate`, `increase`, `delta`, `irate`, `idelta`, `resets`, `changes`, count, first, last,
 //!   min, max and their times;
-//! - `sum`: bit for bit while all values are integers and sums stay below 2^53, otherwise within 1 ulp of
-//!   the compensated sum; `avg`: within 1 ulp;
+//! - `sum`, `avg`: bit for bit while all values are integers and sums stay below 2^53, otherwise within 1 ulp of
+//!   the compensated sum unless values cancel: the compensation of each piece is rounded, so that the last bits of a
+//!   small sum of large values differ, and one that overflows on the way may be infinite or NaN in pieces alone;
 //! - a summary filled by `push` alone gives `sum` and `avg` bit for bit;
 //! - not mergeable, hence only in [`slices`]: `stdvar`, `stddev`, and `avg` once the sum overflows.
 

@@ -7,6 +7,8 @@ use super::{WindowSummary, is_change, is_stale};
 /// What the summaries of windows are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
+    /// Whether there is any sample: windows may be made wider for it.
+    Presence,
     /// Their number, first and last samples, and the number of resets.
     Edges,
     /// The values before resets as well.
