@@ -3,12 +3,14 @@
 mod compact;
 mod history;
 mod import;
+mod selected;
 mod serve;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use nines_storage::{ReplayProgress, Store};
 
@@ -101,6 +103,9 @@ struct HistoryCompactArgs {
     /// Time that counts as now: seconds since 1970, or such as 2026-11-20T00:00:00Z [default: the clock's]
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
+    /// Build all days anew whose samples are there, after a change of `history.policies` say
+    #[arg(long)]
+    rebuild: bool,
 }
 
 /// Flags of `serve`; each wins over the config file.
@@ -220,12 +225,8 @@ pub fn main() -> ExitCode {
         Command::History(command) => history::run(command),
         Command::Import(command) => import::run(command),
         Command::CheckConfig { file } => {
-            let checked = Config::load(&file).and_then(|config| config.validate());
-            finish(
-                checked
-                    .map(|()| print_line(&format!("{} is valid", file.display())))
-                    .map_err(Into::into),
-            )
+            let checked = load(Some(&file)).and_then(|config| Ok(config.validate()?));
+            finish(checked.map(|()| print_line(&format!("{} is valid", file.display()))))
         }
         Command::Version => {
             print_line(&format!("nines {}", env!("CARGO_PKG_VERSION")));
@@ -237,7 +238,8 @@ pub fn main() -> ExitCode {
 /// Opens the store; the error says what to do about a directory that is in use.
 fn open_store(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Result<Store> {
     let dir = &config.data;
-    Store::open(dir, config.store_options(), progress).map_err(|error| in_use(error, dir))
+    let options = selected::store_options(config)?;
+    Store::open(dir, options, progress).map_err(|error| in_use(error, dir))
 }
 
 /// Why a data directory cannot be opened; says what to do about one that is in use.
@@ -255,10 +257,10 @@ fn in_use(error: nines_storage::Error, dir: &Path) -> anyhow::Error {
 }
 
 fn load(file: Option<&PathBuf>) -> anyhow::Result<Config> {
-    Ok(match file {
-        Some(file) => Config::load(file)?,
-        None => Config::default(),
-    })
+    let Some(file) = file else { return Ok(Config::default()) };
+    let config = Config::load(file)?;
+    selected::store_options(&config).with_context(|| file.display().to_string())?;
+    Ok(config)
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

@@ -4,6 +4,7 @@
 //! not belong here. [`Config::effective_yaml`] is what `/api/v1/status/config` shows.
 
 mod duration;
+mod history;
 mod memory;
 mod place;
 mod sections;
@@ -17,6 +18,7 @@ use nines_storage::{StoreOptions, WalSync};
 use serde::{Deserialize, Serialize};
 
 pub use duration::{InvalidDuration, PromDuration};
+pub use history::{HistoryConfig, PolicyConfig, PolicyTable, Selectors};
 pub use sections::{
     LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig,
     WriteConfig,
@@ -39,6 +41,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// What is kept, and how much of it.
     pub storage: StorageConfig,
+    /// The Parquet history.
+    pub history: HistoryConfig,
     /// The write-ahead log.
     pub wal: WalConfig,
     /// Limits of remote write.
@@ -55,6 +59,7 @@ impl Default for Config {
             memory: MemoryConfig::default(),
             query: QueryConfig::default(),
             storage: StorageConfig::default(),
+            history: HistoryConfig::default(),
             wal: WalConfig::default(),
             write: WriteConfig::default(),
             log: LogConfig::default(),
@@ -178,7 +183,7 @@ impl Config {
         }
     }
 
-    /// The options of the store.
+    /// The options of the store, but for the series that `history` selects.
     #[must_use]
     pub fn store_options(&self) -> StoreOptions {
         let storage = &self.storage;

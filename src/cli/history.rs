@@ -23,7 +23,7 @@ const YEAR_DAYS: f64 = 365.25;
 /// Runs one of the commands.
 pub(super) fn run(command: HistoryCommand) -> ExitCode {
     let (args, now) = match &command {
-        HistoryCommand::Compact(HistoryCompactArgs { common, now }) => (common, now.as_deref()),
+        HistoryCommand::Compact(HistoryCompactArgs { common, now, .. }) => (common, now.as_deref()),
         HistoryCommand::Stats(args) | HistoryCommand::Ls(args) | HistoryCommand::Verify(args) => {
             (args, None)
         }
@@ -37,7 +37,7 @@ pub(super) fn run(command: HistoryCommand) -> ExitCode {
         Err(error) => return fail(USAGE, &error),
     };
     finish(match command {
-        HistoryCommand::Compact(_) => compact(&config, now_ms),
+        HistoryCommand::Compact(args) => compact(&config, now_ms, args.rebuild),
         HistoryCommand::Stats(_) => each(&config, &mut stats),
         HistoryCommand::Ls(_) => each(&config, &mut list),
         HistoryCommand::Verify(_) => verify(&config),
@@ -59,12 +59,15 @@ fn check_dir(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compact(config: &Config, now_ms: i64) -> anyhow::Result<()> {
+fn compact(config: &Config, now_ms: i64, rebuild: bool) -> anyhow::Result<()> {
     check_dir(&config.data)?;
     init_logging(&config.log);
     let store = open_store(config, &|_: ReplayProgress| {})?;
     let mut left_out = 0;
     for (tenant, db) in store.tenants() {
+        if rebuild {
+            db.history()?.outdate_all()?;
+        }
         let mut total = Total::default();
         let mut begun = |day, left| {
             print_line(&format!("{tenant}: rolling up {day}, {left} days left"));

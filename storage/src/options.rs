@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::history::Policy;
 use crate::wal::{SEGMENT_BYTES, WalSync};
 
 /// Labels that make up a target unless set otherwise: what identifies a scrape, and what servers commonly
@@ -49,6 +50,8 @@ pub struct StoreOptions {
     pub wal_segment_bytes: u64,
     /// Bytes of opened history that are kept for the next query, of all tenants.
     pub rows_kept_bytes: u64,
+    /// Series with rows in further tables of the history.
+    pub history_policies: Vec<Policy>,
 }
 
 impl Default for StoreOptions {
@@ -65,6 +68,7 @@ impl Default for StoreOptions {
             wal_bytes_max: 1 << 30,
             wal_segment_bytes: SEGMENT_BYTES,
             rows_kept_bytes: ROWS_KEPT_BYTES,
+            history_policies: Vec::new(),
         }
     }
 }

@@ -57,7 +57,7 @@ fn days_are_rolled_up_listed_and_verified() {
     let file = "history/rollup_1h/month=2023-11/part-2023-11-14.parquet";
     assert!(said.contains(&format!("anonymous/{file}: revision 1, 24 rows, 1 series")), "{said}");
     let (code, said) = history(&data, &["verify"]);
-    assert_eq!((code, said.contains("4 files with 50 rows are as they were")), (0, true), "{said}");
+    assert_eq!((code, said.contains("6 files with 52 rows are as they were")), (0, true), "{said}");
 
     // Once the month is over its days are one file.
     let (code, said) = history(&data, &["compact", "--now", "2023-12-02T00:00:00Z"]);
@@ -70,7 +70,7 @@ fn days_are_rolled_up_listed_and_verified() {
     assert!(said.contains("rollup_1d: 2 rows in 1 files"), "{said}");
     assert!(said.contains("rollup_1d: bytes per row of the newest month: "), "{said}");
     let (code, said) = history(&data, &["verify"]);
-    assert_eq!((code, said.contains("3 files with 50 rows are as they were")), (0, true), "{said}");
+    assert_eq!((code, said.contains("5 files with 52 rows are as they were")), (0, true), "{said}");
 
     let path = data.join("tenants/anonymous").join(file);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -83,4 +83,52 @@ fn days_are_rolled_up_listed_and_verified() {
     assert!(said.contains("part-2023-11-14.parquet") && said.contains("checksum"), "{said}");
     let (code, said) = history(&dir.path().join("nowhere"), &["ls"]);
     assert_eq!((code, said.contains("is not a data directory")), (1, true), "{said}");
+}
+
+/// What `history.policies` names has rows of five minutes and of samples once a day is built with it.
+#[test]
+fn policies_add_tables_and_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, config) = (dir.path().join("data"), dir.path().join("nines.yml"));
+    let server = Server::start(&data, &[]);
+    let sample = [((START_S + 60) * 1000, 1.5)];
+    let series: Vec<[(&str, &str); 2]> =
+        ["slo", "other"].map(|job| [("__name__", "requests_total"), ("job", job)]).to_vec();
+    let written: Vec<Written<'_>> =
+        series.iter().map(|labels| (&labels[..], &sample[..])).collect();
+    let body = write_request(&written);
+    let reply = request(server.port, "POST", "/api/v1/write", WRITE_HEADERS, &body).unwrap();
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    drop(server);
+    let now = "2023-11-15T01:00:00Z";
+    let (code, said) = history(&data, &["compact", "--now", now]);
+    assert_eq!((code, said.contains("rollup_1h: 2 rows")), (0, true), "{said}");
+
+    let policy = |selector: &str| {
+        let text = format!(
+            "history:\n  policies:\n    - match: '{selector}'\n      tables: [rollup_5m, raw]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    let file = config.to_str().unwrap();
+    policy("{job=}");
+    let (code, said) = history(&data, &["compact", "--config", file]);
+    assert_eq!(code, 2, "{said}");
+    for part in ["nines.yml", "history.policies: entry 1", "{job=}", "write for example"] {
+        assert!(said.contains(part), "{said}");
+    }
+    policy("{job=\"slo\"}");
+    let (code, said) = history(&data, &["compact", "--now", now, "--config", file]);
+    assert_eq!((code, said.contains("0 days rolled up")), (0, true), "{said}");
+    let (code, said) = history(&data, &["compact", "--now", now, "--config", file, "--rebuild"]);
+    assert_eq!((code, said.contains("1 days rolled up")), (0, true), "{said}");
+    let (_, said) = history(&data, &["ls"]);
+    for table in ["raw", "rollup_5m"] {
+        let path = format!("history/{table}/date=2023-11-14/part-2023-11-14.parquet");
+        assert!(said.contains(&format!("{path}: revision 2, 1 rows, 1 series")), "{said}");
+    }
+    let (_, said) = history(&data, &["stats"]);
+    assert!(said.contains("raw: 1 rows in 1 files"), "{said}");
+    let (code, said) = history(&data, &["verify"]);
+    assert_eq!((code, said.contains("5 files with 8 rows are as they were")), (0, true), "{said}");
 }

@@ -39,6 +39,8 @@ const STORAGE_NEIGHBOURS: &[(&str, &str)] = &[
     ("model", "codec"),
     ("model", "error"),
     ("error", "codec"),
+    // Settings name tables.
+    ("options", "history"),
 ];
 
 /// Floors of the root crate.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::UNFINISHED;
-use super::meta::BlockId;
+use super::meta::{BlockId, BlockMeta};
 use super::reader::Block;
+use super::{META_FILE, UNFINISHED};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
+use crate::model::TimeRange;
 
 /// A block that could not be opened. It stays where it is.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Quarantined {
     pub path: PathBuf,
     /// What was found.
     pub why: Error,
+    /// The time of its samples, where its meta tells it.
+    pub range: Option<TimeRange>,
 }
 
 /// What [`load_blocks`] found.
@@ -47,7 +50,13 @@ pub fn load_blocks(disk: &Arc<dyn Disk>, blocks_dir: &Path) -> Result<Loaded> {
         } else if entry.is_dir && BlockId::parse(&entry.name).is_some() {
             match Block::open(Arc::clone(disk), &path) {
                 Ok(block) => loaded.blocks.push(block),
-                Err(why) => loaded.quarantined.push(Quarantined { path, why }),
+                Err(why) => {
+                    let meta_path = path.join(META_FILE);
+                    let meta = disk.read(&meta_path);
+                    let meta = meta.and_then(|bytes| BlockMeta::decode(&bytes, &meta_path));
+                    let range = meta.ok().map(|meta| meta.range());
+                    loaded.quarantined.push(Quarantined { path, why, range });
+                }
             }
         }
     }
@@ -86,8 +95,9 @@ fn set_superseded_aside(loaded: &mut Loaded) {
     }
     for (id, why) in damaged {
         if let Some(at) = loaded.blocks.iter().position(|block| block.meta().id == id) {
-            let path = loaded.blocks.remove(at).dir().to_owned();
-            loaded.quarantined.push(Quarantined { path, why });
+            let block = loaded.blocks.remove(at);
+            let (path, range) = (block.dir().to_owned(), Some(block.range()));
+            loaded.quarantined.push(Quarantined { path, why, range });
         }
     }
     loaded.blocks.retain(|block| !superseded.contains(&block.meta().id));

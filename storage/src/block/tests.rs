@@ -581,6 +581,8 @@ fn loading_sorts_out_what_it_finds() {
     assert_eq!(loaded.superseded, [BlockId(1), BlockId(2)]);
     let paths: Vec<&PathBuf> = loaded.quarantined.iter().map(|bad| &bad.path).collect();
     assert_eq!(paths, [&place(6), &place(5)]);
+    let told: Vec<bool> = loaded.quarantined.iter().map(|bad| bad.range.is_some()).collect();
+    assert_eq!(told, [false, true], "the meta of one is damaged");
     assert!(!disk.exists(&dir.join("000000000000000a.tmp")).unwrap());
     assert!(disk.exists(&dir.join("lost+found")).unwrap());
     assert!(disk.exists(&place(6)).unwrap());

@@ -17,7 +17,7 @@ use crate::block::Block;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Building, Day, FileEntry, History, Month};
 use crate::model::DAY_MS;
-use crate::rollup::{self, Metrics, ROWS_PER_SERIES};
+use crate::rollup::{self, Metrics};
 
 /// Space that a day's files leave to the log and the next flush, beside what they take themselves.
 const KEPT_SEGMENTS: u64 = 2;
@@ -130,7 +130,7 @@ impl Db {
             if days.is_empty() || !again {
                 return answer;
             }
-            if !self.snapshot().quarantined.is_empty() {
+            if self.snapshot().quarantined.iter().any(|block| block.range.is_none()) {
                 return Err(Error::Unavailable {
                     why: "a block cannot be read, so that it is not known of which days samples are missing: nothing is rolled up until it is repaired or removed",
                 });
@@ -193,7 +193,15 @@ impl Db {
         let set = self.snapshot();
         let ranges: Vec<_> = set.blocks.iter().map(|block| block.range()).collect();
         let mut days = rollup::due(&ranges, self.head.bounds(), &history.state(), now_ms);
-        let damaged = self.rolling.damaged.lock();
+        let mut damaged = self.rolling.damaged.lock();
+        for block in set.quarantined.iter() {
+            let Some(range) = block.range else { continue };
+            for day in days.iter().filter(|day| range.overlaps(&day.input())) {
+                if damaged.insert(*day) {
+                    tracing::error!(block = %block.path.display(), %day, "a block cannot be read: its day is not rolled up");
+                }
+            }
+        }
         let mut built_ms = self.rolling.built_ms.lock();
         built_ms.retain(|_, at| now_ms.saturating_sub(*at) < REBUILD_PAUSE_MS);
         let soon = |at: &i64| now_ms.saturating_sub(*at) < pause_ms;
@@ -217,8 +225,9 @@ impl Db {
             let overlap = |block: &&Arc<Block>| block.range().overlaps(&day.input());
             (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
         };
-        let metrics = Metrics::of(&blocks)?;
-        self.check_space_for(metrics.n_series(), history, day)?;
+        let policies = &self.options.history_policies;
+        let metrics = Metrics::of(&blocks, day, policies, self.metadata())?;
+        self.check_space_for(metrics.n_rows(), history, day)?;
         build.expect_series(metrics.n_series());
         let mut before = history.lasts_of(day.previous())?;
         let work = rollup::roll_up(&blocks, &metrics, day, before.as_mut(), &mut build, step)?;
@@ -246,9 +255,9 @@ impl Db {
     }
 
     /// Fails where the files of a day might take the space of the log: they can wait, it cannot.
-    fn check_space_for(&self, n_series: u64, history: &History, day: Day) -> Result<()> {
+    fn check_space_for(&self, n_rows: u64, history: &History, day: Day) -> Result<()> {
         let month_bytes = history.state().together(day).map_or(0, |(_, _, file)| file.bytes);
-        let day_bytes = n_series.saturating_mul(ROWS_PER_SERIES * ROW_BYTES);
+        let day_bytes = n_rows.saturating_mul(ROW_BYTES);
         self.check_space(day_bytes.saturating_add(month_bytes))
     }
 

@@ -206,13 +206,13 @@ impl Files {
     /// Opens a file and verifies its checksum.
     pub(super) fn read(&self, part: Part, revision: u32, file: &FileEntry) -> Result<RowFile> {
         let path = self.locate(part, revision, file)?;
-        RowFile::open(self.disk.map(&path)?, &path, file.bytes, file.crc32)
+        RowFile::open(self.disk.map(&path)?, &path, file)
     }
 
     /// Opens a file that no commit names yet.
     pub(super) fn read_staged(&self, name: &str, file: &FileEntry) -> Result<RowFile> {
         let path = self.staging().join(name);
-        RowFile::open(self.disk.map(&path)?, &path, file.bytes, file.crc32)
+        RowFile::open(self.disk.map(&path)?, &path, file)
     }
 
     /// Whether a file is there with its length.

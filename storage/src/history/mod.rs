@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! history/
-//!   rollup_1h/month=2026-11/part-2026-11-20.parquet   rows of a day, by the end of their windows
+//!   raw/date=2026-11-20/part-2026-11-20.parquet       samples of a day, of the series of a policy
+//!   rollup_5m/date=2026-11-20/part-2026-11-20.parquet rows of a day, likewise, by the end of their windows
+//!   rollup_1h/month=2026-11/part-2026-11-20.parquet   of every series
 //!   rollup_1d/year=2026/part-2026-11-20.parquet
 //!   rollup_1d/year=2026/part-2026-10.parquet          rows of the days of a month that has settled
+//!   series/year=2026/part-2026-11-20.parquet          what its series are
 //!   _nines/commits/<20 digits>.json                   what there is, in numbered commits
 //!   _nines/staging/                                   files in the making
 //!   _trash/                                           superseded files, for an hour
@@ -25,11 +28,15 @@ mod columns;
 mod commit;
 mod day_rows;
 mod files;
+mod keys;
+mod known;
 mod lasts;
 mod log;
 mod month_rows;
 mod packed;
 mod period;
+mod policy;
+mod raw;
 mod reader;
 mod row;
 mod schema;
@@ -46,17 +53,21 @@ pub use cache::RowCache;
 pub use commit::{Change, Commit, DayState, FileEntry, MonthState, State};
 pub(crate) use day_rows::{DayRows, RowFacts, SeriesIndex};
 pub use files::TRASH_MS;
+pub use known::KnownSeries;
 pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
 pub(crate) use month_rows::MonthRows;
-pub use period::{Day, HOUR_MS, Month, Part, Tier};
+pub use period::{Day, FIVE_MINUTES_MS, HOUR_MS, Month, Part, Tier};
+pub use policy::Policy;
+pub(crate) use policy::Tables;
+pub use raw::SeriesSamples;
 pub use reader::RowFile;
 pub use row::{Row, SeriesRows, series_id, series_order};
 pub use schema::{
-    HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RESETS_TOLD_MAX, ROW_GROUP_ROWS, ZSTD_LEVEL,
+    HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RAW_PAGE_ROWS, RESETS_TOLD_MAX, ROW_GROUP_ROWS,
+    ZSTD_LEVEL,
 };
 pub use together::MONTH_ROWS_MAX;
-pub use writer::{FileFacts, FileTold, FileWriter};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,13 +78,18 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::model::TimeRange;
+use crate::model::{DAY_MS, Labels, TimeRange};
 
 use cache::Cache;
+use columns::RowColumns;
 use commit::staged_name;
 use files::Files;
+use keys::TableColumns;
+use known::KnownColumns;
 use log::Log;
+use raw::RawColumns;
 use together::{MonthChange, place_all};
+use writer::{FileTold, FileWriter};
 
 /// See the module.
 pub struct History {
@@ -230,6 +246,13 @@ impl History {
         self.commit(vec![Change::Outdated { first, last }])
     }
 
+    /// Has all days built anew whose samples are there.
+    pub fn outdate_all(&self) -> Result<()> {
+        let days: Vec<i64> = self.state().days.keys().copied().collect();
+        let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
+        self.commit(vec![Change::Outdated { first: Day(*first), last: Day(*last) }])
+    }
+
     /// Tells that raw samples up to and of `last` are gone because of their age. Holds at once; on a full disk,
     /// where samples go to make room, the commit comes later, before other samples of such days at the latest.
     pub fn raw_is_gone(&self, last: Day) {
@@ -270,7 +293,16 @@ impl History {
         if let Err(error) = self.files.remove_staged(Part::Day(day), revision) {
             tracing::warn!(%error, %day, "unfinished files of the history stay until the next build");
         }
-        Build { history: self, day, revision, n_series: 1, writers: BTreeMap::new(), series: 0 }
+        Build {
+            history: self,
+            day,
+            revision,
+            n_series: 1,
+            rows: BTreeMap::new(),
+            raw: BTreeMap::new(),
+            known: BTreeMap::new(),
+            series: 0,
+        }
     }
 
     /// Moves files whose move failed to their places, and removes what was superseded long ago.
@@ -336,10 +368,24 @@ impl History {
     fn verify_file(&self, part: Part, revision: u32, file: &FileEntry) -> Result<u64> {
         let opened = self.files.read(part, revision, file)?;
         let (mut rows, mut series) = (0, 0);
-        for group in 0..opened.n_groups() {
-            for one in opened.read_group(group)? {
-                rows += one.rows.len() as u64;
-                series += 1;
+        if file.tier == Tier::Raw {
+            let mut last = None;
+            opened.read_samples(&mut |group| {
+                for one in group {
+                    rows += one.samples.len() as u64;
+                    series += u64::from(last.as_ref() != Some(&one.labels));
+                    last = Some(one.labels);
+                }
+            })?;
+        } else if file.tier == Tier::Series {
+            rows = opened.read_known()?.len() as u64;
+            series = rows;
+        } else {
+            for group in 0..opened.n_groups() {
+                for one in opened.read_group(group)? {
+                    rows += one.rows.len() as u64;
+                    series += 1;
+                }
             }
         }
         if (rows, series) == (file.rows, file.series) {
@@ -367,9 +413,14 @@ pub struct Build<'a> {
     day: Day,
     revision: u32,
     n_series: u64,
-    writers: BTreeMap<(Tier, String), FileWriter>,
+    rows: Writers<RowColumns>,
+    raw: Writers<RawColumns>,
+    known: Writers<KnownColumns>,
     series: u64,
 }
+
+/// Files in the making by table and folder.
+type Writers<C> = BTreeMap<(Tier, String), FileWriter<C>>;
 
 impl<'a> Build<'a> {
     /// Tells how many series there will be at most, before the first is added.
@@ -388,22 +439,45 @@ impl<'a> Build<'a> {
                 continue;
             }
             let choose = |end_ms: i64| partition(end_ms) == folder;
-            self.writer(tier, &folder)?.add(series, choose)?;
+            self.writer(|build| &mut build.rows, tier, &folder)?.add(series, choose)?;
             done = Some(folder);
         }
         Ok(())
     }
 
-    fn writer(&mut self, tier: Tier, folder: &str) -> Result<&mut FileWriter> {
+    /// Adds the samples of a series, ascending in time. The order of series is that of rows.
+    pub fn add_samples(&mut self, labels: &Labels, samples: &[(i64, f64)]) -> Result<()> {
+        let partition = |sample: &(i64, f64)| Tier::Raw.partition(sample.0);
+        // The last millisecond lies in the next folder.
+        for samples in samples.chunk_by(|a, b| a.0.div_euclid(DAY_MS) == b.0.div_euclid(DAY_MS)) {
+            let Some(folder) = samples.first().map(partition) else { continue };
+            self.writer(|build| &mut build.raw, Tier::Raw, &folder)?.add(labels, samples)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what is known of a series. The order of series is that of rows.
+    pub fn add_known(&mut self, series: &KnownSeries) -> Result<()> {
+        let end_ms = self.day.end_ms();
+        let folder = Tier::Series.partition(end_ms);
+        self.writer(|build| &mut build.known, Tier::Series, &folder)?.add(end_ms, series)
+    }
+
+    fn writer<C: TableColumns>(
+        &mut self,
+        of: impl Fn(&mut Self) -> &mut Writers<C>,
+        tier: Tier,
+        folder: &str,
+    ) -> Result<&mut FileWriter<C>> {
         use std::collections::btree_map::Entry;
-        let Self { history, day, revision, .. } = *self;
-        match self.writers.entry((tier, folder.to_owned())) {
+        let Self { history, day, revision, n_series, .. } = *self;
+        match of(self).entry((tier, folder.to_owned())) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {
                 let part = Part::Day(day);
                 let path = history.files.stage(&staged_name(tier, folder, part, revision))?;
                 let told = FileTold { tenant: &history.tenant, tier, part, revision };
-                Ok(place.insert(FileWriter::create(&*history.disk, &path, &told, self.n_series)?))
+                Ok(place.insert(FileWriter::create(&*history.disk, &path, &told, n_series)?))
             }
         }
     }
@@ -415,7 +489,13 @@ impl<'a> Build<'a> {
 
     fn finish_files(self) -> Result<Finished<'a>> {
         let mut files = Vec::new();
-        for ((tier, _), writer) in self.writers {
+        for ((tier, _), writer) in self.raw {
+            files.push(FileEntry::new(tier, &writer.finish()?));
+        }
+        for ((tier, _), writer) in self.rows {
+            files.push(FileEntry::new(tier, &writer.finish()?));
+        }
+        for ((tier, _), writer) in self.known {
             files.push(FileEntry::new(tier, &writer.finish()?));
         }
         self.history.files.sync_staged()?;

@@ -8,32 +8,49 @@ use crate::model::{DAY_MS, TimeRange, civil_date, days_to_date};
 
 /// One hour in milliseconds.
 pub const HOUR_MS: i64 = DAY_MS / 24;
+/// Five minutes in milliseconds.
+pub const FIVE_MINUTES_MS: i64 = HOUR_MS / 12;
 
 /// Days whose dates have four digits: 0000-01-01 and 9999-12-31. Others are not rolled up.
 const FIRST_DAY: i64 = -719_528;
 const LAST_DAY: i64 = 2_932_896;
 
-/// A resolution of the history: the length of the windows that one row stands for.
+/// A table of the history, by the length of the windows that one row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Tier {
+    /// One row per sample, of the series that a policy names: windows of a millisecond.
+    #[serde(rename = "raw")]
+    Raw,
+    /// One row per series and five minutes, of the series that a policy names.
+    #[serde(rename = "rollup_5m")]
+    FiveMinutes,
     /// One row per series and hour.
     #[serde(rename = "rollup_1h")]
     Hour,
     /// One row per series and day.
     #[serde(rename = "rollup_1d")]
     Day,
+    /// One row per series and day that says what the series is.
+    #[serde(rename = "series")]
+    Series,
 }
 
 impl Tier {
-    /// All tiers, ascending by the length of their windows.
-    pub const ALL: [Self; 2] = [Self::Hour, Self::Day];
+    /// All tables, ascending by the length of their windows.
+    pub const ALL: [Self; 5] = [Self::Raw, Self::FiveMinutes, Self::Hour, Self::Day, Self::Series];
+    /// Summaries of windows that every series has.
+    pub const OF_ALL_SERIES: [Self; 2] = [Self::Hour, Self::Day];
+    /// Those that a policy names series for.
+    pub const BY_POLICY: [Self; 2] = [Self::Raw, Self::FiveMinutes];
 
     /// Length of a window in milliseconds.
     #[must_use]
     pub const fn window_ms(self) -> i64 {
         match self {
+            Self::Raw => 1,
+            Self::FiveMinutes => FIVE_MINUTES_MS,
             Self::Hour => HOUR_MS,
-            Self::Day => DAY_MS,
+            Self::Day | Self::Series => DAY_MS,
         }
     }
 
@@ -41,8 +58,11 @@ impl Tier {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Raw => "raw",
+            Self::FiveMinutes => "rollup_5m",
             Self::Hour => "rollup_1h",
             Self::Day => "rollup_1d",
+            Self::Series => "series",
         }
     }
 
@@ -57,10 +77,11 @@ impl Tier {
     /// and readers that filter by `ts` see the same rows.
     #[must_use]
     pub fn partition(self, end_ms: i64) -> String {
-        let (year, month, _) = civil_date(end_ms.div_euclid(DAY_MS));
+        let (year, month, day) = civil_date(end_ms.div_euclid(DAY_MS));
         match self {
+            Self::Raw | Self::FiveMinutes => format!("date={year:04}-{month:02}-{day:02}"),
             Self::Hour => format!("month={year:04}-{month:02}"),
-            Self::Day => format!("year={year:04}"),
+            Self::Day | Self::Series => format!("year={year:04}"),
         }
     }
 }
@@ -219,6 +240,10 @@ mod tests {
         assert_eq!(Tier::Day.partition(new_year - DAY_MS), "year=2026");
         assert_eq!(Tier::Hour.partition(new_year), "month=2027-01");
         assert_eq!(Tier::Hour.partition(new_year - HOUR_MS), "month=2026-12");
+        for tier in Tier::BY_POLICY {
+            assert_eq!(tier.partition(new_year), "date=2027-01-01");
+            assert_eq!(tier.partition(new_year - 1), "date=2026-12-31");
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleTyp
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
+use super::commit::FileEntry;
 use super::packed::Span;
 use super::row::{Row, SeriesRows};
-use super::schema::{PAGE_ROWS, PROMOTED_LABELS, leaf, rollup};
+use super::schema::{PAGE_ROWS, PROMOTED_LABELS, leaf, schema};
 use crate::codec::crc32;
 use crate::disk::Bytes;
 use crate::error::{Corruption, Error, Result};
@@ -24,18 +25,18 @@ pub struct RowFile {
 }
 
 impl RowFile {
-    /// Opens the file whose `bytes` are those of `path`.
-    pub fn open(bytes: Bytes, path: &Path, len: u64, sum: u32) -> Result<Self> {
+    /// Opens the file whose `bytes` are those of `path`, as its commit tells of it.
+    pub(super) fn open(bytes: Bytes, path: &Path, file: &FileEntry) -> Result<Self> {
         let bad = |what| Error::from(Corruption::new(path, 0, what));
-        if bytes.len() as u64 != len {
+        if bytes.len() as u64 != file.bytes {
             return Err(bad("length of a history file"));
         }
-        if crc32(&bytes) != sum {
+        if crc32(&bytes) != file.crc32 {
             return Err(bad("checksum of a history file"));
         }
         let reader = SerializedFileReader::new(bytes::Bytes::from_owner(bytes))
             .map_err(|_| bad("footer of a history file"))?;
-        let known = rollup().is_ok_and(|schema| {
+        let known = schema(file.tier).is_ok_and(|schema| {
             let ours = parquet::schema::types::SchemaDescriptor::new(schema);
             let theirs = reader.metadata().file_metadata().schema_descr();
             let same = |(a, b): (&Arc<_>, &Arc<_>)| a == b;
@@ -200,28 +201,40 @@ impl RowFile {
 
     /// The labels of every row.
     pub(super) fn labels(&self) -> Result<Vec<Labels>> {
+        let mut all = Vec::new();
+        for group in 0..self.n_groups() {
+            all.extend(self.labels_of_group(group)?);
+        }
+        Ok(all)
+    }
+
+    /// The labels of every row of a row group.
+    pub(super) fn labels_of_group(&self, group: usize) -> Result<Vec<Labels>> {
         let read = || {
-            let mut all = Vec::new();
+            let mut all: Vec<Labels> = Vec::new();
             let (mut row_keys, mut row_texts) = (Vec::new(), Vec::new());
-            for group in 0..self.n_groups() {
-                let group = self.reader.get_row_group(group)?;
-                let mut columns = Columns::of(&*group)?;
-                columns.next = leaf::METRIC;
-                let metric = columns.required::<ByteArrayType>()?;
-                columns.next = leaf::LABEL_KEY;
-                let mut keys =
-                    Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
-                let mut texts =
-                    Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
-                for name in metric {
-                    keys.next(&mut row_keys)?;
-                    texts.next(&mut row_texts)?;
-                    all.push(labels_of(&name, &row_keys, &row_texts)?);
-                }
+            let group = self.reader.get_row_group(group)?;
+            let mut columns = Columns::of(&*group)?;
+            columns.next = leaf::METRIC;
+            let metric = columns.required::<ByteArrayType>()?;
+            columns.next = leaf::LABEL_KEY;
+            let mut keys = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+            let mut texts = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+            for name in metric {
+                keys.next(&mut row_keys)?;
+                texts.next(&mut row_texts)?;
+                all.push(labels_of(&name, &row_keys, &row_texts)?);
             }
             Ok(all)
         };
         read().map_err(|cause| self.undecoded(&cause))
+    }
+
+    /// All rows of a row group.
+    pub(super) fn whole_group(&self, group: usize) -> ParquetResult<Span> {
+        let n_rows = self.reader.metadata().row_group(group).num_rows();
+        let n = usize::try_from(n_rows).map_err(|_| short("rows"))?;
+        Ok(Span { group, from: 0, first: 0, n })
     }
 
     /// What is told of bytes whose checksum is right and that are no rows.
@@ -377,7 +390,7 @@ impl<T> Lists<T> {
     }
 }
 
-fn millis(micros: i64) -> i64 {
+pub(super) fn millis(micros: i64) -> i64 {
     micros / 1000
 }
 

@@ -1,7 +1,7 @@
-//! Columns of the rollup tables, and how each is written.
+//! Columns of the tables, and how each is written.
 //!
-//! Strings are dictionaries. Floats are split into streams of bytes, times are plain values, both under zstd: a
-//! dictionary of them would be longer by a third. Statistics stand where a reader can leave something out by them: the sort order and the
+//! Strings are dictionaries. Floats of rows are split into streams of bytes, times and samples are plain values, all under
+//! zstd: a dictionary of them would be longer by a third. Statistics stand where a reader can leave something out by them: the sort order and the
 //! promoted labels.
 
 use std::sync::{Arc, LazyLock};
@@ -12,6 +12,8 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+
+use super::period::Tier;
 
 /// Version of the tables, told in every file.
 pub const HISTORY_VERSION: u32 = 2;
@@ -24,6 +26,9 @@ pub const PROMOTED_LABELS: [&str; 6] =
 pub const ROW_GROUP_ROWS: usize = 262_144;
 /// Rows of a page at most.
 pub const PAGE_ROWS: usize = 8_192;
+/// Rows of a page in the table of samples, all of a row group: the series of a target have the same times, which are
+/// found again only within a page. Metrics and ids, by which pages are left out, keep to [`PAGE_ROWS`].
+pub const RAW_PAGE_ROWS: usize = 262_144;
 /// Resets of which a row keeps the values. What is reset more often than that is no counter: a gauge that
 /// goes down every minute would fill the column and be of no use to `increase`.
 pub const RESETS_TOLD_MAX: usize = 16;
@@ -34,9 +39,11 @@ const DICTIONARY_BYTES: usize = 4 << 20;
 /// Of so many look-ups of an absent series one may read the column in vain.
 const BLOOM_FALSE: f64 = 0.01;
 
-/// The schema, in the order in which the columns are written. Numbers are field ids: never given twice.
-const ROLLUP: &str = "
-message rollup {
+/// What every table begins with. The schemas are in the order in which columns are written. Numbers are field ids:
+/// never given twice, in no table.
+macro_rules! keys {
+    () => {
+        "
   REQUIRED BYTE_ARRAY tenant (STRING) = 1;
   REQUIRED BYTE_ARRAY metric (STRING) = 2;
   REQUIRED INT64 series_id = 3;
@@ -53,6 +60,15 @@ message rollup {
   OPTIONAL BYTE_ARRAY service (STRING) = 11;
   OPTIONAL BYTE_ARRAY job (STRING) = 12;
   OPTIONAL BYTE_ARRAY instance (STRING) = 13;
+"
+    };
+}
+
+/// The rollup tables.
+const ROLLUP: &str = concat!(
+    "message rollup {",
+    keys!(),
+    "
   REQUIRED INT64 count = 14;
   OPTIONAL INT64 first_ts (TIMESTAMP(MICROS,true)) = 15;
   OPTIONAL DOUBLE first = 16;
@@ -79,7 +95,19 @@ message rollup {
   REQUIRED BOOLEAN whole = 34;
   REQUIRED INT64 histograms = 35;
 }
-";
+"
+);
+
+/// The table of samples.
+const RAW: &str = concat!(
+    "message raw {",
+    keys!(),
+    "
+  REQUIRED DOUBLE value = 36;
+  OPTIONAL BOOLEAN stale = 37;
+}
+"
+);
 
 /// Places of the columns that are read one by one, counting what has values.
 pub(super) mod leaf {
@@ -87,6 +115,12 @@ pub(super) mod leaf {
     pub(in crate::history) const SERIES_ID: usize = 2;
     pub(in crate::history) const TS: usize = 3;
     pub(in crate::history) const LABEL_KEY: usize = 4;
+    /// In the table of samples.
+    pub(in crate::history) const VALUE: usize = 12;
+    /// In the table of series, with the two behind it.
+    pub(in crate::history) const TYPE: usize = 12;
+    pub(in crate::history) const FIRST_SEEN: usize = 15;
+    pub(in crate::history) const LAST_SEEN: usize = 16;
     pub(in crate::history) const COUNT: usize = 12;
     pub(in crate::history) const FIRST_TS: usize = 13;
     pub(in crate::history) const FIRST: usize = 14;
@@ -108,12 +142,38 @@ pub(super) mod leaf {
     pub(in crate::history) const N_HISTOGRAMS: usize = 32;
 }
 
-static SCHEMA: LazyLock<std::result::Result<TypePtr, String>> =
-    LazyLock::new(|| parse_message_type(ROLLUP).map(Arc::new).map_err(|error| error.to_string()));
+/// The table of series.
+const SERIES_MESSAGE: &str = concat!(
+    "message series {",
+    keys!(),
+    "
+  OPTIONAL BYTE_ARRAY type (STRING) = 38;
+  OPTIONAL BYTE_ARRAY unit (STRING) = 39;
+  OPTIONAL BYTE_ARRAY help (STRING) = 40;
+  REQUIRED INT64 first_seen (TIMESTAMP(MICROS,true)) = 41;
+  REQUIRED INT64 last_seen (TIMESTAMP(MICROS,true)) = 42;
+}
+"
+);
 
-/// The schema of the rollup tables.
-pub(super) fn rollup() -> Result<TypePtr> {
-    SCHEMA.clone().map_err(parquet::errors::ParquetError::General)
+type Schema = LazyLock<std::result::Result<TypePtr, String>>;
+
+fn parsed(text: &str) -> std::result::Result<TypePtr, String> {
+    parse_message_type(text).map(Arc::new).map_err(|error| error.to_string())
+}
+
+static ROLLUP_SCHEMA: Schema = LazyLock::new(|| parsed(ROLLUP));
+static RAW_SCHEMA: Schema = LazyLock::new(|| parsed(RAW));
+static SERIES_SCHEMA: Schema = LazyLock::new(|| parsed(SERIES_MESSAGE));
+
+/// The schema of a table.
+pub(super) fn schema(tier: Tier) -> Result<TypePtr> {
+    let schema = match tier {
+        Tier::Raw => &RAW_SCHEMA,
+        Tier::Series => &SERIES_SCHEMA,
+        Tier::FiveMinutes | Tier::Hour | Tier::Day => &ROLLUP_SCHEMA,
+    };
+    (**schema).clone().map_err(parquet::errors::ParquetError::General)
 }
 
 /// Columns in which a value repeats so often that a dictionary is shorter than zstd alone.
@@ -134,9 +194,13 @@ const DICTIONARIES: [&str; 14] = [
     "histograms",
 ];
 
-/// How the columns are written; `told` goes to the file's footer, `n_series` sizes the filter of their ids.
-pub(super) fn properties(told: Vec<KeyValue>, n_series: u64) -> Result<WriterProperties> {
-    let descriptor = SchemaDescriptor::new(rollup()?);
+/// How the columns of a table are written; `told` goes to the file's footer, `n_series` sizes the filter of their ids.
+pub(super) fn properties(
+    tier: Tier,
+    told: Vec<KeyValue>,
+    n_series: u64,
+) -> Result<WriterProperties> {
+    let descriptor = SchemaDescriptor::new(schema(tier)?);
     let place = |name: &str| {
         let columns = descriptor.columns().iter();
         columns.map(|column| column.path().string()).position(|path| path == name).unwrap_or(0)
@@ -155,16 +219,26 @@ pub(super) fn properties(told: Vec<KeyValue>, n_series: u64) -> Result<WriterPro
         .set_max_row_group_row_count(None)
         .set_sorting_columns(Some(sorted.to_vec()))
         .set_key_value_metadata(Some(told));
-    for name in DICTIONARIES {
+    let series_texts: &[&str] = if tier == Tier::Series { &["type", "unit", "help"] } else { &[] };
+    for name in DICTIONARIES.iter().chain(series_texts) {
         let path = ColumnPath::from(name.split('.').map(str::to_owned).collect::<Vec<_>>());
         builder = builder
             .set_column_dictionary_enabled(path.clone(), true)
             .set_column_dictionary_page_size_limit(path, DICTIONARY_BYTES);
     }
     for column in descriptor.columns() {
-        if column.physical_type() == PhysicalType::DOUBLE {
+        if tier != Tier::Raw && column.physical_type() == PhysicalType::DOUBLE {
             let path = column.path().clone();
             builder = builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
+        }
+    }
+    if tier == Tier::Raw {
+        builder = builder
+            .set_data_page_row_count_limit(RAW_PAGE_ROWS)
+            .set_data_page_size_limit(RAW_PAGE_ROWS * size_of::<i64>());
+        for name in ["metric", "series_id"] {
+            let path = ColumnPath::from(name);
+            builder = builder.set_column_data_page_row_count_limit(path, PAGE_ROWS);
         }
     }
     let pruned = ["tenant", "metric", "series_id", "ts"].into_iter().chain(PROMOTED_LABELS);
@@ -197,14 +271,20 @@ mod tests {
             }
         }
         let mut ids = Vec::new();
-        collect(&rollup().unwrap(), &mut ids);
+        collect(&schema(Tier::Hour).unwrap(), &mut ids);
         ids.sort_unstable();
         assert_eq!(ids, (1..=35).collect::<Vec<_>>());
+        let mut ids = Vec::new();
+        collect(&schema(Tier::Raw).unwrap(), &mut ids);
+        assert_eq!(ids, (1..=13).chain([36, 37]).collect::<Vec<_>>());
+        ids.clear();
+        collect(&schema(Tier::Series).unwrap(), &mut ids);
+        assert_eq!(ids, (1..=13).chain(38..=42).collect::<Vec<_>>());
     }
 
     #[test]
     fn columns_stand_in_their_places() {
-        let descriptor = SchemaDescriptor::new(rollup().unwrap());
+        let descriptor = SchemaDescriptor::new(schema(Tier::Hour).unwrap());
         let path = |at: usize| descriptor.column(at).path().string();
         for (at, name) in [
             (leaf::METRIC, "metric"),
@@ -237,7 +317,7 @@ mod tests {
 
     #[test]
     fn named_columns_exist() {
-        let descriptor = SchemaDescriptor::new(rollup().unwrap());
+        let descriptor = SchemaDescriptor::new(schema(Tier::Hour).unwrap());
         let paths: Vec<String> = descriptor.columns().iter().map(|c| c.path().string()).collect();
         for name in DICTIONARIES.into_iter().chain(PROMOTED_LABELS) {
             assert!(paths.iter().any(|path| path == name), "{name} in {paths:?}");

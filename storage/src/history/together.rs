@@ -5,6 +5,7 @@
 //! built. A file that cannot be read any more is given up by the next such commit, as long as the samples of all of
 //! its days are there.
 
+use super::columns::RowColumns;
 use super::commit::{Change, FileEntry, State, staged_name};
 use super::period::{Day, Month, Part, Tier};
 use super::reader::RowFile;
@@ -88,7 +89,7 @@ impl History {
         let folder = Tier::Day.partition(month.first().end_ms());
         let path = self.files.stage(&staged_name(Tier::Day, &folder, part, revision))?;
         let told = FileTold { tenant: &self.tenant, tier: Tier::Day, part, revision };
-        let mut writer = FileWriter::create(&*self.disk, &path, &told, n_series)?;
+        let mut writer = FileWriter::<RowColumns>::create(&*self.disk, &path, &told, n_series)?;
         let mut merged = Merged::new(streams)?;
         while let Some(series) = merged.next()? {
             step()?;

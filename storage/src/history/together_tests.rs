@@ -106,8 +106,16 @@ fn globbed(disk: &SimDisk) -> Rows {
     let mut all = Rows::new();
     for path in names(disk) {
         let bytes = disk.read(&path).unwrap();
-        let (len, sum) = (bytes.len() as u64, crate::codec::crc32(&bytes));
-        let opened = RowFile::open(disk.map(&path).unwrap(), &path, len, sum).unwrap();
+        let file = FileEntry {
+            tier: Tier::Day,
+            bytes: bytes.len() as u64,
+            crc32: crate::codec::crc32(&bytes),
+            rows: 0,
+            series: 0,
+            min_ts: 0,
+            max_ts: 0,
+        };
+        let opened = RowFile::open(disk.map(&path).unwrap(), &path, &file).unwrap();
         (0..opened.n_groups())
             .for_each(|group| collect(&mut all, opened.read_group(group).unwrap()));
     }

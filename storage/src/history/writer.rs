@@ -9,16 +9,20 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
-use super::columns::{RowColumns, SeriesText};
+use super::columns::RowColumns;
+use super::keys::{SeriesText, TableColumns};
+use super::known::{KnownColumns, KnownSeries};
 use super::period::{Part, Tier};
+use super::raw::RawColumns;
 use super::row::SeriesRows;
-use super::schema::{HISTORY_VERSION, ROW_GROUP_ROWS, properties, rollup};
+use super::schema::{HISTORY_VERSION, ROW_GROUP_ROWS, properties, schema};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::model::Labels;
 
 /// What a written file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileFacts {
+pub(super) struct FileFacts {
     /// Rows.
     pub rows: u64,
     /// Series.
@@ -35,7 +39,7 @@ pub struct FileFacts {
 
 /// What a file says about itself in its footer.
 #[derive(Debug, Clone)]
-pub struct FileTold<'a> {
+pub(super) struct FileTold<'a> {
     /// Whose samples.
     pub tenant: &'a str,
     /// Of which resolution.
@@ -72,18 +76,18 @@ impl Write for Sink {
 }
 
 /// A file in the making. Series come in the order of the table: by metric, id and labels.
-pub struct FileWriter {
+pub(super) struct FileWriter<C> {
     path: PathBuf,
     parquet: SerializedFileWriter<Sink>,
     failed: Arc<Mutex<Option<Error>>>,
-    columns: RowColumns,
+    columns: C,
     facts: FileFacts,
     tenant: String,
 }
 
-impl FileWriter {
-    /// Begins the file `path`. `n_series` is about how many there will be.
-    pub fn create(
+impl<C: TableColumns> FileWriter<C> {
+    /// Begins the file `path`. `n_series` is how many there will be at most.
+    pub(super) fn create(
         disk: &dyn Disk,
         path: &Path,
         told: &FileTold<'_>,
@@ -101,9 +105,9 @@ impl FileWriter {
             key(told.part.name(), told.part.to_string()),
             key("revision", told.revision.to_string()),
         ];
-        let parquet = rollup()
+        let parquet = schema(told.tier)
             .and_then(|schema| {
-                let properties = Arc::new(properties(told_keys, n_series)?);
+                let properties = Arc::new(properties(told.tier, told_keys, n_series)?);
                 SerializedFileWriter::new(sink, schema, properties)
             })
             .map_err(|cause| failure(path, &failed, cause))?;
@@ -119,31 +123,25 @@ impl FileWriter {
             path: path.to_owned(),
             parquet,
             failed,
-            columns: RowColumns::new(told.tenant),
+            columns: C::new(told.tenant),
             facts,
             tenant: told.tenant.to_owned(),
         })
     }
 
-    /// Adds the rows of a series that satisfy `choose`; nothing when there is none.
-    pub fn add(&mut self, series: &SeriesRows, choose: impl Fn(i64) -> bool) -> Result<()> {
-        let mut text = None;
-        for row in series.rows.iter().filter(|row| choose(row.end_ms)) {
-            let text = text.get_or_insert_with(|| Arc::new(SeriesText::of(&series.labels)));
-            self.columns.push(text, row);
-            self.facts.rows += 1;
-            self.facts.min_ts = self.facts.min_ts.min(row.end_ms);
-            self.facts.max_ts = self.facts.max_ts.max(row.end_ms);
-        }
-        self.facts.series += u64::from(text.is_some());
-        if self.columns.len() >= ROW_GROUP_ROWS {
-            self.end_group()?;
-        }
-        Ok(())
+    /// Counts a row whose window ends at `end_ms`, which the columns hold.
+    fn count(&mut self, end_ms: i64) {
+        self.facts.rows += 1;
+        self.facts.min_ts = self.facts.min_ts.min(end_ms);
+        self.facts.max_ts = self.facts.max_ts.max(end_ms);
+    }
+
+    fn end_full_group(&mut self) -> Result<()> {
+        if self.columns.len() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
     fn end_group(&mut self) -> Result<()> {
-        let columns = std::mem::replace(&mut self.columns, RowColumns::new(&self.tenant));
+        let columns = std::mem::replace(&mut self.columns, C::new(&self.tenant));
         let write = |parquet: &mut SerializedFileWriter<Sink>| {
             let mut group = parquet.next_row_group()?;
             columns.write(&mut group)?;
@@ -153,7 +151,7 @@ impl FileWriter {
     }
 
     /// Writes the rest and makes the contents durable; the name still needs its folder synced.
-    pub fn finish(mut self) -> Result<FileFacts> {
+    pub(super) fn finish(mut self) -> Result<FileFacts> {
         if self.columns.len() > 0 {
             self.end_group()?;
         }
@@ -166,6 +164,44 @@ impl FileWriter {
         self.facts.bytes = sink.written;
         self.facts.crc32 = sink.crc.clone().finalize();
         Ok(self.facts)
+    }
+}
+
+impl FileWriter<RowColumns> {
+    /// Adds the rows of a series that satisfy `choose`; nothing when there is none.
+    pub(super) fn add(&mut self, series: &SeriesRows, choose: impl Fn(i64) -> bool) -> Result<()> {
+        let mut text = None;
+        for row in series.rows.iter().filter(|row| choose(row.end_ms)) {
+            let text = text.get_or_insert_with(|| Arc::new(SeriesText::of(&series.labels)));
+            self.columns.push(text, row);
+            self.count(row.end_ms);
+        }
+        self.facts.series += u64::from(text.is_some());
+        self.end_full_group()
+    }
+}
+
+impl FileWriter<RawColumns> {
+    /// Adds samples of a series, ascending in time.
+    pub(super) fn add(&mut self, labels: &Labels, samples: &[(i64, f64)]) -> Result<()> {
+        let text = Arc::new(SeriesText::of(labels));
+        for (ts, value) in samples {
+            self.columns.push(&text, *ts, *value);
+            self.count(*ts);
+            self.end_full_group()?;
+        }
+        self.facts.series += u64::from(!samples.is_empty());
+        Ok(())
+    }
+}
+
+impl FileWriter<KnownColumns> {
+    /// Adds what is known of a series on the day that ends at `end_ms`.
+    pub(super) fn add(&mut self, end_ms: i64, series: &KnownSeries) -> Result<()> {
+        self.columns.push(end_ms, series);
+        self.count(end_ms);
+        self.facts.series += 1;
+        self.end_full_group()
     }
 }
 

@@ -10,20 +10,32 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::build::{DayRows, rows_of};
+use super::known::{Descriptions, texts_of};
 use crate::block::Block;
 use crate::error::{Corruption, Result};
-use crate::history::{Build, Day, Lasts, Tier, series_id, series_order};
+use crate::history::{
+    Build, Day, KnownSeries, Lasts, Policy, Row, Tables, Tier, series_id, series_order,
+};
 use crate::model::{METRIC_NAME, MatchOp, Matcher, SeriesData, TimeRange};
 use crate::query::{Budget, Selection, SeriesSet, Wanted};
 
 /// Rows held at once.
 const BATCH_ROWS: u64 = 524_288;
-/// Rows that a series may have on a day, in both tiers.
-pub(crate) const ROWS_PER_SERIES: u64 = 25;
+/// Rows that a series may have on a day, of hours and the day.
+const ROWS_PER_SERIES: u64 = 25;
+/// Rows of five minutes that it may have.
+const FIVE_MINUTES_PER_SERIES: u64 = 288;
+/// Bytes of a sample that is held.
+const SAMPLE_BYTES: u64 = size_of::<(i64, f64)>() as u64;
 /// Metrics of one batch at most: they become one regular expression.
 const BATCH_METRICS: usize = 512;
 /// Bytes of their names at most: the program of the expression has some dozens for each.
 const BATCH_NAME_BYTES: usize = 8192;
+
+/// Rows of a series that stand for more than one sample.
+const fn summaries(tables: Tables) -> u64 {
+    ROWS_PER_SERIES + if tables.five_minutes { FIVE_MINUTES_PER_SERIES } else { 0 }
+}
 
 /// What a day cost and gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,12 +44,40 @@ pub(crate) struct DayWork {
     pub(crate) samples: u64,
 }
 
-/// How many series of which metric are in the blocks; a series counts once per block.
-pub(crate) struct Metrics(BTreeMap<String, u64>);
+/// How much a day is: series of each metric, and what is to be written of them.
+pub(crate) struct Metrics<'p> {
+    /// A series counts once per block.
+    n_series: BTreeMap<String, u64>,
+    policies: &'p [Policy],
+    /// What senders said.
+    descriptions: Descriptions,
+    /// Samples of a series on the day, as far as the blocks tell.
+    samples: u64,
+}
 
-impl Metrics {
-    /// Counts the series of `blocks`.
-    pub(crate) fn of(blocks: &[Arc<Block>]) -> Result<Self> {
+/// Samples that a series of `blocks` has on a day, the mean of all.
+fn samples_per_series(blocks: &[Arc<Block>], day: Day) -> u64 {
+    let (mut samples, mut n_series) = (0.0, 1);
+    for block in blocks {
+        let (meta, range) = (block.meta(), day.range());
+        let held = TimeRange::new(range.min.max(meta.min_ts), range.max.min(meta.max_ts));
+        if held.min <= held.max {
+            let length = |range: TimeRange| range.max.saturating_sub(range.min) as f64 + 1.0;
+            samples += meta.n_samples as f64 * (length(held) / length(meta.range()));
+            n_series = n_series.max(meta.n_series);
+        }
+    }
+    (samples / n_series as f64).ceil() as u64
+}
+
+impl<'p> Metrics<'p> {
+    /// Counts the series of `blocks`, which are those of `day`.
+    pub(crate) fn of(
+        blocks: &[Arc<Block>],
+        day: Day,
+        policies: &'p [Policy],
+        descriptions: Descriptions,
+    ) -> Result<Self> {
         let mut all = BTreeMap::new();
         for block in blocks {
             let mut named = block.label_values(METRIC_NAME, None)?;
@@ -49,12 +89,29 @@ impl Metrics {
                 }
             }
         }
-        Ok(Self(all))
+        let samples = samples_per_series(blocks, day);
+        Ok(Self { n_series: all, policies, descriptions, samples })
     }
 
     /// Series at most.
     pub(crate) fn n_series(&self) -> u64 {
-        self.0.values().sum()
+        self.n_series.values().sum()
+    }
+
+    /// Rows of all but samples at most, and about how many of those.
+    pub(crate) fn n_rows(&self) -> u64 {
+        let rows = |(name, n): (&String, &u64)| {
+            let tables = Tables::of_metric(self.policies, name);
+            let samples = if tables.raw { self.samples } else { 0 };
+            n.saturating_mul((summaries(tables) + 1).saturating_add(samples))
+        };
+        self.n_series.iter().map(rows).fold(0, u64::saturating_add)
+    }
+
+    /// What a series with rows in `tables` holds in memory, in rows.
+    fn held(&self, tables: Tables) -> u64 {
+        let raw = if tables.raw { self.samples.saturating_mul(SAMPLE_BYTES) } else { 0 };
+        summaries(tables) + raw.div_ceil(size_of::<Row>() as u64)
     }
 
     /// Metrics that are read together, in order.
@@ -65,8 +122,8 @@ impl Metrics {
             names: Vec<&'a str>,
         }
         let mut batches: Vec<Batch<'_>> = Vec::new();
-        for (name, n) in &self.0 {
-            let rows = n.saturating_mul(ROWS_PER_SERIES);
+        for (name, n) in &self.n_series {
+            let rows = n.saturating_mul(self.held(Tables::of_metric(self.policies, name)));
             match batches.last_mut() {
                 Some(batch)
                     if batch.rows + rows <= BATCH_ROWS
@@ -89,7 +146,7 @@ impl Metrics {
 /// its last ones. Fails at damage: rows that lack samples would look like any other.
 pub(crate) fn roll_up(
     blocks: &[Arc<Block>],
-    metrics: &Metrics,
+    metrics: &Metrics<'_>,
     day: Day,
     mut before: Option<&mut Lasts>,
     build: &mut Build<'_>,
@@ -101,9 +158,14 @@ pub(crate) fn roll_up(
     for names in metrics.batches() {
         step()?;
         let selection = select(blocks, &names, range)?;
-        let ids: Vec<i64> = (0..selection.len()).map(|i| series_id(selection.labels(i))).collect();
-        for part in parts(&ids) {
-            let mut rows = read_part(&selection, &ids, &part, (day, range), &mut work, step)?;
+        let series: Vec<(i64, Tables)> = (0..selection.len())
+            .map(|i| selection.labels(i))
+            .map(|labels| (series_id(labels), Tables::of_series(metrics.policies, labels)))
+            .collect();
+        let held: Vec<(i64, u64)> =
+            series.iter().map(|(id, tables)| (*id, metrics.held(*tables))).collect();
+        for part in parts(held) {
+            let mut rows = read_part(&selection, &series, &part, (day, range), &mut work, step)?;
             rows.sort_by(|a, b| series_order(&a.day.labels).cmp(&series_order(&b.day.labels)));
             for one in &mut rows {
                 if let Some(before) = &mut before
@@ -111,8 +173,17 @@ pub(crate) fn roll_up(
                 {
                     one.follow(last);
                 }
+                build.add_samples(&one.day.labels, &one.samples)?;
+                if let Some(rows) = &one.five_minutes {
+                    build.add(Tier::FiveMinutes, rows)?;
+                }
                 build.add(Tier::Hour, &one.hours)?;
                 build.add(Tier::Day, &one.day)?;
+                if let Some((first_seen, last_seen)) = one.seen {
+                    let labels = one.day.labels.clone();
+                    let texts = texts_of(&metrics.descriptions, labels.metric_name());
+                    build.add_known(&KnownSeries { labels, texts, first_seen, last_seen })?;
+                }
                 step()?;
             }
         }
@@ -145,22 +216,18 @@ fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Sel
     }
 }
 
-/// Ranges of ids, each with few enough series to hold their rows.
-fn parts(ids: &[i64]) -> Vec<RangeInclusive<i64>> {
-    let most = usize::try_from(BATCH_ROWS / ROWS_PER_SERIES).unwrap_or(usize::MAX);
-    if ids.len() <= most {
-        return vec![i64::MIN..=i64::MAX];
-    }
-    let mut sorted = ids.to_vec();
-    sorted.sort_unstable();
+/// Ranges of ids, each with few enough series to hold their rows. `held` are ids with the rows of their series.
+fn parts(mut held: Vec<(i64, u64)>) -> Vec<RangeInclusive<i64>> {
+    held.sort_unstable();
     let mut parts = Vec::new();
-    let mut from = i64::MIN;
-    for bound in sorted.chunks(most).skip(1).filter_map(<[i64]>::first) {
+    let (mut from, mut rows) = (i64::MIN, 0u64);
+    for (id, own) in held {
         // Equal ids stay together.
-        if *bound > from {
-            parts.push(from..=bound - 1);
-            from = *bound;
+        if rows > 0 && rows + own > BATCH_ROWS && id > from {
+            parts.push(from..=id - 1);
+            (from, rows) = (id, 0);
         }
+        rows = rows.saturating_add(own);
     }
     parts.push(from..=i64::MAX);
     parts
@@ -168,7 +235,7 @@ fn parts(ids: &[i64]) -> Vec<RangeInclusive<i64>> {
 
 fn read_part(
     selection: &Selection<'_>,
-    ids: &[i64],
+    series: &[(i64, Tables)],
     part: &RangeInclusive<i64>,
     (day, range): (Day, TimeRange),
     work: &mut DayWork,
@@ -177,11 +244,11 @@ fn read_part(
     let budget = Budget::unlimited();
     let mut data = SeriesData::default();
     let mut rows = Vec::new();
-    for (i, _) in ids.iter().enumerate().filter(|(_, id)| part.contains(id)) {
+    for (i, (_, tables)) in series.iter().enumerate().filter(|(_, (id, _))| part.contains(id)) {
         step()?;
         selection.read(i, range, &budget, &mut data)?;
         work.samples += data.len() as u64;
-        rows.extend(rows_of(selection.labels(i), &data, day));
+        rows.extend(rows_of(selection.labels(i), &data, day, *tables));
     }
     Ok(rows)
 }
@@ -190,29 +257,47 @@ fn read_part(
 mod tests {
     use super::*;
 
+    fn metrics<'p>(counts: &[(&str, u64)], policies: &'p [Policy]) -> Metrics<'p> {
+        let n_series = counts.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        Metrics { n_series, policies, descriptions: Descriptions::new(), samples: 5760 }
+    }
+
     #[test]
     fn metrics_are_read_together_up_to_a_bound() {
         let counts = [("a", 10), ("b", 20_000), ("c", 900), ("d", 100_000), ("e", 1)];
-        let metrics = Metrics(counts.map(|(name, n)| (name.to_owned(), n)).into());
-        assert_eq!(metrics.n_series(), 120_911);
-        assert_eq!(metrics.batches(), [vec!["a", "b", "c"], vec!["d"], vec!["e"]]);
+        let all = metrics(&counts, &[]);
+        assert_eq!((all.n_series(), all.n_rows()), (120_911, 120_911 * (ROWS_PER_SERIES + 1)));
+        assert_eq!(all.batches(), [vec!["a", "b", "c"], vec!["d"], vec!["e"]]);
+        // Of the first two there is more to hold.
+        let series = vec![vec![
+            Matcher::new(METRIC_NAME, MatchOp::Regex, "a|b")
+                .unwrap_or_else(|error| panic!("{error}")),
+        ]];
+        let policies = [Policy { series, tables: Tier::BY_POLICY.to_vec() }];
+        let all = metrics(&counts, &policies);
+        assert_eq!(all.n_rows(), 120_911 * (ROWS_PER_SERIES + 1) + 20_010 * (288 + 5760));
+        assert_eq!(all.batches(), [vec!["a"], vec!["b"], vec!["c"], vec!["d"], vec!["e"]]);
     }
 
     #[test]
     fn parts_are_small_and_hold_each_id_once() {
         let most = i64::try_from(BATCH_ROWS / ROWS_PER_SERIES).unwrap_or(0);
-        assert_eq!(parts(&[5, 3]), [i64::MIN..=i64::MAX]);
+        let held = |ids: &[i64]| ids.iter().map(|id| (*id, ROWS_PER_SERIES)).collect::<Vec<_>>();
+        assert_eq!(parts(held(&[5, 3])), [i64::MIN..=i64::MAX]);
         let ids: Vec<i64> = (0..2 * most + 7).map(|i| (i * 7_919) % 1_000_003 - 500_000).collect();
-        let parts = parts(&ids);
-        assert_eq!(parts.len(), 3);
-        for part in &parts {
+        let ranges = parts(held(&ids));
+        assert_eq!(ranges.len(), 3);
+        for part in &ranges {
             let n = ids.iter().filter(|id| part.contains(id)).count() as i64;
             assert!(0 < n && n <= most, "{n}");
         }
-        let held = |id: &i64| parts.iter().filter(|part| part.contains(id)).count();
-        assert!(ids.iter().chain([&i64::MIN, &i64::MAX]).all(|id| held(id) == 1));
+        let once = |id: &i64| ranges.iter().filter(|part| part.contains(id)).count();
+        assert!(ids.iter().chain([&i64::MIN, &i64::MAX]).all(|id| once(id) == 1));
         // Equal ids are not torn apart.
         let equal = vec![4; 3 * usize::try_from(most).unwrap_or(0)];
-        assert_eq!(super::parts(&equal).iter().filter(|part| part.contains(&4)).count(), 1);
+        assert_eq!(parts(held(&equal)).iter().filter(|part| part.contains(&4)).count(), 1);
+        // What is more than a part holds is one of its own.
+        let large = parts(vec![(1, 2 * BATCH_ROWS), (2, 1), (3, BATCH_ROWS), (4, 7)]);
+        assert_eq!(large, [i64::MIN..=1, 2..=2, 3..=3, 4..=i64::MAX]);
     }
 }

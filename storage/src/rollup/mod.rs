@@ -6,8 +6,9 @@
 mod build;
 mod day;
 mod due;
+mod known;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use day::{Metrics, ROWS_PER_SERIES, roll_up};
+pub(crate) use day::{Metrics, roll_up};
 pub(crate) use due::{due, months_due};

@@ -4,10 +4,11 @@
 use proptest::prelude::*;
 
 use super::build::rows_of;
-use crate::history::{Day, Tier};
+use crate::history::{Day, FIVE_MINUTES_MS, Tables, Tier};
 use crate::model::{DAY_MS, Labels, STALE_NAN_BITS, SeriesData, WindowSummary};
 
 const DAY: Day = Day(20_000);
+const ALL_TABLES: Tables = Tables { five_minutes: true, raw: true };
 
 fn samples() -> impl Strategy<Value = SeriesData> {
     let value = prop_oneof![
@@ -43,7 +44,7 @@ proptest! {
         };
         let before = within(DAY.start_ms() - DAY_MS, DAY.start_ms());
         let whole = within(DAY.start_ms(), DAY.end_ms());
-        let Some(rows) = rows_of(&labels, &data, DAY) else {
+        let Some(rows) = rows_of(&labels, &data, DAY, ALL_TABLES) else {
             prop_assert!(whole.is_empty());
             return Ok(());
         };
@@ -67,6 +68,20 @@ proptest! {
                 last = Some(summary.last);
             }
         }
+        let mut seen = WindowSummary::default();
+        for row in rows.five_minutes.iter().flat_map(|series| &series.rows) {
+            let summary = within(row.end_ms - FIVE_MINUTES_MS, row.end_ms);
+            prop_assert!(!summary.is_empty() && row.summary.same_but_sum(&summary));
+            seen.merge(&summary);
+        }
+        prop_assert!(seen.same_but_sum(&whole), "all windows have a row");
+        let bits = |(ts, value): (i64, f64)| (ts, value.to_bits());
+        let samples: Vec<_> = rows.samples.iter().copied().map(bits).collect();
+        let all = data.ts.iter().copied().zip(data.values.iter().copied());
+        let expected: Vec<_> =
+            all.filter(|(ts, _)| DAY.range().contains(*ts)).map(bits).collect();
+        prop_assert_eq!(samples, expected);
+        prop_assert_eq!(rows.seen, (whole.count > 0).then_some((whole.first_ts, whole.last_ts)));
     }
 
     /// Increases of hours sum to that of the day, whatever resets there were.
@@ -76,9 +91,11 @@ proptest! {
             .map(|i| DAY.start_ms() - 7_200_000 + i * step * 60_000).collect();
         let values: Vec<f64> = values.into_iter().map(f64::from).collect();
         let data = SeriesData { ts, values, ..SeriesData::default() };
-        let Some(rows) = rows_of(&Labels::empty(), &data, DAY) else { return Ok(()) };
+        let Some(rows) = rows_of(&Labels::empty(), &data, DAY, ALL_TABLES) else { return Ok(()) };
         let sum: f64 = rows.hours.rows.iter().filter_map(|row| row.inc).sum();
         prop_assert_eq!(Some(sum), rows.day.rows[0].inc);
+        let five_minutes = rows.five_minutes.iter().flat_map(|series| &series.rows);
+        prop_assert_eq!(sum, five_minutes.filter_map(|row| row.inc).sum::<f64>());
         let inside = data.ts.iter().zip(&data.values).filter(|(ts, _)| **ts <= DAY.end_ms());
         let all: Vec<(i64, f64)> = inside.map(|(ts, value)| (*ts, *value)).collect();
         let from = all.iter().rposition(|(ts, _)| *ts <= DAY.start_ms()).unwrap_or(0);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nines_storage::disk::Disk;
 use nines_storage::disk::sim::{Fault, SimDisk, SimRng};
-use nines_storage::history::{Day, Row, Tier};
+use nines_storage::history::{Day, Policy, Row, Tier};
 use nines_storage::model::{Labels, Matcher, TimeRange, WindowSummary};
 use nines_storage::{Db, Store, StoreOptions};
 
@@ -48,7 +48,8 @@ pub fn rows(db: &Db) -> Rows {
     let history = db.history().unwrap();
     let state = history.state();
     let mut all = Rows::new();
-    for (part, revision, file) in state.files() {
+    let rollup = |tier| Tier::OF_ALL_SERIES.contains(&tier);
+    for (part, revision, file) in state.files().filter(|(.., file)| rollup(file.tier)) {
         let opened = history.read_part(part, revision, file).unwrap();
         for group in 0..opened.n_groups() {
             for series in opened.read_group(group).unwrap() {
@@ -68,7 +69,7 @@ pub fn rows(db: &Db) -> Rows {
 fn expected(db: &Db, now_ms: i64) -> Rows {
     let mut all = Rows::new();
     for (name, samples) in model::read(db, TimeRange::ALL) {
-        for tier in Tier::ALL {
+        for tier in Tier::OF_ALL_SERIES {
             for (ts, (bits, _)) in &samples {
                 let day = Day::of(*ts);
                 if day.end_ms() + HOUR_MS > now_ms {
@@ -357,7 +358,7 @@ fn metrics_of_any_name_have_rows() {
     let history = db.history().unwrap();
     let state = history.state();
     let (day, built) = state.days.first_key_value().unwrap();
-    for file in &built.files {
+    for file in built.files.iter().filter(|file| Tier::OF_ALL_SERIES.contains(&file.tier)) {
         let read = history.read(Day(*day), built, file).unwrap().read_group(0).unwrap();
         let names = read.iter().map(|series| series.labels.metric_name());
         assert!(names.is_sorted());
@@ -403,6 +404,55 @@ fn a_damaged_block_keeps_its_day_from_being_rolled_up() {
     let db = model::db_of(&open(&disk));
     db.roll_all(NOW_MS).unwrap();
     assert_eq!(rows(&db).len(), 4, "once it is repaired");
+}
+
+/// A block that cannot be opened keeps the days back that it has samples for, and those behind them.
+#[test]
+fn a_block_that_cannot_be_opened_keeps_its_days_from_being_rolled_up() {
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    let db = model::db_of(&store);
+    let start = NOW_MS / DAY_MS * DAY_MS - 10 * DAY_MS;
+    let write = |day: i64| Write {
+        series: "s".to_owned(),
+        ts: start + day * DAY_MS + HOUR_MS,
+        bits: 1f64.to_bits(),
+        start_ts: 0,
+    };
+    model::append(&db, &[write(0), write(1), write(3)]).unwrap();
+    db.roll_all(start).unwrap();
+    let blocks = Path::new("/data/tenants/anonymous/blocks");
+    let first = blocks.join(disk.list_dir(blocks).unwrap()[0].name.clone());
+    drop((db, store));
+    let days = |db: &Db| {
+        let day = Day::of(start + HOUR_MS).0;
+        let state = db.history().unwrap().state();
+        state.days.keys().map(|built| built - day).collect::<Vec<_>>()
+    };
+    assert!(disk.flip(&first.join("index"), 0, 4));
+    {
+        let store = open(&disk);
+        let db = model::db_of(&store);
+        assert_eq!(db.stats().quarantined_blocks, 1);
+        db.roll_all(NOW_MS).unwrap();
+        let left: Vec<i64> =
+            db.days_not_rolled_up().iter().map(|day| day.0 - Day::of(start + 1).0).collect();
+        assert_eq!((left, days(&db)), (vec![1], vec![3]), "of day 0 there is nothing else");
+    }
+    // Of which days its samples are is told by nothing any more.
+    assert!(disk.flip(&first.join("meta.json"), 30, 1));
+    {
+        let store = open(&disk);
+        let db = model::db_of(&store);
+        db.history().unwrap().outdate_all().unwrap();
+        assert!(db.roll_all(NOW_MS).is_err());
+        assert_eq!(days(&db), [3]);
+    }
+    assert!(disk.flip(&first.join("meta.json"), 30, 1) && disk.flip(&first.join("index"), 0, 4));
+    let store = open(&disk);
+    let db = model::db_of(&store);
+    db.roll_all(NOW_MS).unwrap();
+    assert_eq!(days(&db), [0, 1, 3], "once it is repaired");
 }
 
 /// Retention goes in the order of time: it waits for a day that is not rolled up, however old the others are.
@@ -477,4 +527,121 @@ fn increases_go_on_where_samples_are_gone() {
     assert_eq!(inc_of(&db, 25), Some(10.0), "since the last row of the day before");
     let day = rows(&db)[&(Tier::Day, "s".to_owned(), start + 48 * HOUR_MS)].clone();
     assert_eq!((day.summary.count, day.inc), (25, Some(240.0)));
+}
+
+/// What a policy names has rows of five minutes and of samples, the others have not; days that are built already
+/// follow when they are asked to.
+#[test]
+fn a_policy_adds_tables_for_its_series() {
+    let disk = SimDisk::new();
+    let start = NOW_MS / DAY_MS * DAY_MS - 10 * DAY_MS;
+    let stale = nines_storage::model::STALE_NAN_BITS;
+    let write = |series: &str, ts: i64, bits: u64| Write {
+        series: series.to_owned(),
+        ts,
+        bits,
+        start_ts: 0,
+    };
+    // Midnights, their neighbours, a stale marker, a NaN of its own.
+    let mut all = Vec::new();
+    for series in ["s", "ss"] {
+        for i in 0..200 {
+            all.push(write(series, start + 7 + i * 900_000, (i as f64).to_bits()));
+        }
+        all.push(write(series, start + DAY_MS, 5f64.to_bits()));
+        all.push(write(series, start + DAY_MS - 1, 6f64.to_bits()));
+        all.push(write(series, start + DAY_MS + 1, stale));
+        all.push(write(series, start + DAY_MS + 2, 0x7ff8_0000_dead_beef));
+    }
+    all.sort_by_key(|write| write.ts);
+    let now = start + 4 * DAY_MS;
+    {
+        let store = open(&disk);
+        let db = model::db_of(&store);
+        model::append(&db, &all).unwrap();
+        db.roll_all(now).unwrap();
+        store.close().unwrap();
+    }
+    let policy = Policy {
+        series: vec![vec![Matcher::equal("series", "ss")]],
+        tables: Tier::BY_POLICY.to_vec(),
+    };
+    let store =
+        open_with(&disk, StoreOptions { history_policies: vec![policy], ..model::options() });
+    let db = model::db_of(&store);
+    let tables = |db: &Db| {
+        let state = db.history().unwrap().state();
+        let files = state.files().map(|(part, _, file)| file.path(part).display().to_string());
+        files.collect::<Vec<_>>()
+    };
+    db.roll_all(now).unwrap();
+    assert!(tables(&db).iter().all(|path| !path.starts_with("raw")), "nothing changed of its own");
+    db.history().unwrap().outdate_all().unwrap();
+    db.roll_all(now).unwrap();
+    let named = |tier: Tier, end_ms: i64, day: i64| {
+        format!("{tier}/{}/part-{}.parquet", tier.partition(end_ms), Day::of(start + day * DAY_MS))
+    };
+    let paths = tables(&db);
+    for tier in Tier::BY_POLICY {
+        for (end_ms, day) in [(start + 1, 1), (start + DAY_MS, 1), (start + DAY_MS, 2)] {
+            let path = named(tier, end_ms, day);
+            assert!(paths.contains(&path), "{path} is not in {paths:?}");
+        }
+    }
+    let history = db.history().unwrap();
+    let (state, mut samples, mut five) = (history.state(), BTreeMap::new(), Vec::new());
+    for (day, built) in &state.days {
+        for file in &built.files {
+            let opened = history.read(Day(*day), built, file).unwrap();
+            let folder = |ms: i64| file.tier.partition(ms) == file.tier.partition(file.min_ts);
+            if file.tier == Tier::Raw {
+                let mut show = |group: Vec<nines_storage::history::SeriesSamples>| {
+                    for series in group {
+                        assert_eq!(series.labels, model::labels("ss"));
+                        for (ts, value) in series.samples {
+                            assert!(folder(ts), "lies in the folder of its date");
+                            assert!(samples.insert(ts, value.to_bits()).is_none(), "twice");
+                        }
+                    }
+                };
+                opened.read_samples(&mut show).unwrap();
+            } else if file.tier == Tier::FiveMinutes {
+                for series in (0..opened.n_groups()).flat_map(|g| opened.read_group(g).unwrap()) {
+                    assert_eq!(series.labels, model::labels("ss"));
+                    assert!(series.rows.iter().all(|row| folder(row.end_ms)));
+                    five.extend(series.rows);
+                }
+            }
+        }
+    }
+    let mut known = Vec::new();
+    for (day, built) in &state.days {
+        for file in built.files.iter().filter(|file| file.tier == Tier::Series) {
+            assert_eq!(file.min_ts, Day(*day).end_ms());
+            known.extend(history.read(Day(*day), built, file).unwrap().read_known().unwrap());
+        }
+    }
+    known.retain(|series| series.labels == model::labels("ss"));
+    let seen: Vec<(i64, i64)> = known.iter().map(|s| (s.first_seen, s.last_seen)).collect();
+    let last = start + 7 + 199 * 900_000;
+    assert_eq!(
+        seen,
+        [
+            (start + 7, start + DAY_MS),
+            (start + DAY_MS + 2, start + 7 + 191 * 900_000),
+            (start + 2 * DAY_MS + 7, last),
+        ],
+        "a stale marker is not seen"
+    );
+    let written: BTreeMap<i64, u64> =
+        all.iter().filter(|w| w.series == "ss").map(|w| (w.ts, w.bits)).collect();
+    assert_eq!(samples, written, "bit for bit");
+    let mut ends: Vec<i64> = written.keys().map(|ts| Tier::FiveMinutes.end_of(*ts)).collect();
+    ends.dedup();
+    five.sort_by_key(|row| row.end_ms);
+    assert_eq!(five.iter().map(|row| row.end_ms).collect::<Vec<_>>(), ends);
+    assert_eq!(five.iter().map(|row| row.summary.count).sum::<u64>(), written.len() as u64 - 1);
+    let mut found = Vec::new();
+    history.verify(&mut |verified| found.push(verified.rows.unwrap()));
+    assert_eq!(found.len(), tables(&db).len());
 }
