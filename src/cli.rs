@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use nines_storage::{ReplayProgress, Store};
+use nines_storage::{ReplayProgress, Store, StoreOptions};
 
-use crate::config::{Config, LogFormat, LogLevel, PromDuration, Retention, Sync};
+use crate::config::{Config, LogFormat, LogLevel, PromDuration, Retention, StoreUrl, Sync};
 
 /// Exit code of wrong usage, as clap has it.
 const USAGE: u8 = 2;
@@ -84,6 +84,11 @@ enum HistoryCommand {
     ///
     /// Exit code 0: all is right; 1: something is damaged or missing; 2: wrong usage.
     Verify(HistoryArgs),
+    /// Bring it to the object store that --history.url names, as a server does
+    ///
+    /// May be broken off at any time, and goes on at the next call. Exit code 0: the store holds all commits; 1:
+    /// failed; 2: wrong usage.
+    Publish(HistoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +99,9 @@ struct HistoryArgs {
     /// Config file, for the settings of the store
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Object store that holds what is not here: s3://bucket/prefix or file:///folder
+    #[arg(long = "history.url", value_name = "URL")]
+    history_url: Option<StoreUrl>,
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +163,10 @@ struct ServeArgs {
     /// Age at which samples are dropped: 'unlimited' or a duration such as 90d [default: unlimited]
     #[arg(long = "storage.retention", value_name = "DURATION")]
     storage_retention: Option<Retention>,
+    /// Object store that the history is published to and taken from: s3://bucket/prefix (with the usual AWS_*
+    /// variables) or file:///folder
+    #[arg(long = "history.url", value_name = "URL")]
+    history_url: Option<StoreUrl>,
     /// When a write is acknowledged: 'always' (once it is on disk) or an interval such as 200ms
     /// (what came within it can be lost in a crash) [default: always]
     #[arg(long = "wal.sync", value_name = "MODE")]
@@ -192,6 +204,9 @@ impl ServeArgs {
         set(&mut config.query.max_series, self.query_max_series);
         set(&mut config.query.slow_log_threshold, self.query_slow_log_threshold);
         set(&mut config.storage.retention, self.storage_retention);
+        if self.history_url.is_some() {
+            config.history.url = self.history_url;
+        }
         set(&mut config.wal.sync, self.wal_sync);
         set(&mut config.log.level, self.log_level);
         set(&mut config.log.format, self.log_format);
@@ -238,7 +253,8 @@ pub fn main() -> ExitCode {
 /// Opens the store; the error says what to do about a directory that is in use.
 fn open_store(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Result<Store> {
     let dir = &config.data;
-    let options = selected::store_options(config)?;
+    let objects = crate::objects::open(&config.history)?;
+    let options = StoreOptions { objects, ..selected::store_options(config)? };
     Store::open(dir, options, progress).map_err(|error| in_use(error, dir))
 }
 

@@ -8,6 +8,7 @@ mod history;
 mod memory;
 mod place;
 mod sections;
+mod store_url;
 mod values;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -23,6 +24,7 @@ pub use sections::{
     LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig,
     WriteConfig,
 };
+pub use store_url::StoreUrl;
 pub use values::{Retention, Sync};
 
 use place::place_error;
@@ -41,7 +43,7 @@ pub struct Config {
     pub query: QueryConfig,
     /// What is kept, and how much of it.
     pub storage: StorageConfig,
-    /// The Parquet history.
+    /// The Parquet history and its copy in an object store.
     pub history: HistoryConfig,
     /// The write-ahead log.
     pub wal: WalConfig,
@@ -124,6 +126,12 @@ impl Config {
         if self.query.timeout.0.is_zero() {
             return invalid("query.timeout", "must be longer than 0s; the default is 2m");
         }
+        if self.history.publish_interval.0.is_zero() {
+            return invalid(
+                "history.publish_interval",
+                "must be longer than 0s; the default is 10s",
+            );
+        }
         if self.query.lookback_delta.0.is_zero() {
             return invalid("query.lookback_delta", "must be longer than 0s; the default is 5m");
         }
@@ -204,6 +212,7 @@ impl Config {
             flush_interval: storage.flush_interval.0,
             wal_bytes_max: storage.wal_flush_bytes,
             rows_kept_bytes: self.memory.max_history_bytes,
+            history_kept_max: self.history.local_max_bytes,
             ..StoreOptions::default()
         }
     }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod http;
 pub mod import;
 pub mod ingest;
+pub mod objects;
 pub mod promql;
 pub mod queries;
 pub mod scheduler;

@@ -1,7 +1,8 @@
 //! The loops that keep the store in order: flush and retention in one thread, merging in another, rolling up in
-//! a third.
+//! a third. Publishing the history, where there is an object store, has a fourth.
 
 mod memory;
+mod publishing;
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,6 +15,7 @@ use crate::clock::now_ms;
 use crate::http::App;
 
 pub use memory::MemoryWatch;
+use publishing::Publishing;
 
 /// Pause between two rounds of flush and retention: what is written in between fills memory.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,8 +44,14 @@ impl Scheduler {
         scheduler.repeat("nines-merge", MERGE_INTERVAL, move |failing| {
             merge(&own_app, &own_store, failing)
         })?;
-        scheduler
-            .repeat("nines-rollup", ROLL_INTERVAL, move |failing| roll(&app, &store, failing))?;
+        let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
+        scheduler.repeat("nines-rollup", ROLL_INTERVAL, move |failing| {
+            roll(&own_app, &own_store, failing)
+        })?;
+        if app.config.history.url.is_some() {
+            let mut publishing = Publishing::default();
+            scheduler.spawn("nines-publish", move || publishing.round(&app, &store))?;
+        }
         Ok(scheduler)
     }
 
@@ -54,11 +62,24 @@ impl Scheduler {
         interval: Duration,
         mut round: impl FnMut(bool) -> bool + Send + 'static,
     ) -> std::io::Result<()> {
+        let mut failing = None;
+        self.spawn(name, move || {
+            failing = failing.map(&mut round).or(Some(false));
+            interval
+        })
+    }
+
+    /// Runs `round` in a thread of its own until it stops, with the pauses that it answers.
+    fn spawn(
+        &mut self,
+        name: &str,
+        mut round: impl FnMut() -> Duration + Send + 'static,
+    ) -> std::io::Result<()> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut failing = false;
-            while matches!(stopped.recv_timeout(interval), Err(RecvTimeoutError::Timeout)) {
-                failing = round(failing);
+            let mut pause = Duration::ZERO;
+            while matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
+                pause = round();
             }
         })?;
         self.stop.push(stop);

@@ -24,9 +24,10 @@ const YEAR_DAYS: f64 = 365.25;
 pub(super) fn run(command: HistoryCommand) -> ExitCode {
     let (args, now) = match &command {
         HistoryCommand::Compact(HistoryCompactArgs { common, now, .. }) => (common, now.as_deref()),
-        HistoryCommand::Stats(args) | HistoryCommand::Ls(args) | HistoryCommand::Verify(args) => {
-            (args, None)
-        }
+        HistoryCommand::Stats(args)
+        | HistoryCommand::Ls(args)
+        | HistoryCommand::Verify(args)
+        | HistoryCommand::Publish(args) => (args, None),
     };
     let now_ms = match now.map(parse_time).transpose() {
         Ok(now) => now.unwrap_or_else(now_ms),
@@ -41,12 +42,16 @@ pub(super) fn run(command: HistoryCommand) -> ExitCode {
         HistoryCommand::Stats(_) => each(&config, &mut stats),
         HistoryCommand::Ls(_) => each(&config, &mut list),
         HistoryCommand::Verify(_) => verify(&config),
+        HistoryCommand::Publish(_) => publish(&config, now_ms),
     })
 }
 
 fn settings(args: &HistoryArgs) -> anyhow::Result<Config> {
     let mut config = load(args.config.as_ref())?;
     config.data.clone_from(&args.data);
+    if args.history_url.is_some() {
+        config.history.url.clone_from(&args.history_url);
+    }
     Ok(config)
 }
 
@@ -129,7 +134,9 @@ fn each(
 ) -> anyhow::Result<()> {
     check_dir(&config.data)?;
     init_logging(&config.log);
-    let histories = Histories::open(&config.data).map_err(|error| in_use(error, &config.data))?;
+    let objects = crate::objects::open(&config.history)?;
+    let histories = Histories::open(&config.data, objects.as_ref())
+        .map_err(|error| in_use(error, &config.data))?;
     let mut answer = Ok(());
     for (tenant, history) in histories.iter() {
         let shown = match history {
@@ -256,11 +263,36 @@ fn verify(config: &Config) -> anyhow::Result<()> {
             }
             Err(error) => {
                 wrong += 1;
-                print_line(&format!("{tenant}: {}: {error}", verified.path.display()));
+                let error = anyhow::Error::new(error);
+                print_line(&format!("{tenant}: {}: {error:#}", verified.path.display()));
             }
         });
         print_line(&format!("{tenant}: {files} files with {rows} rows are as they were written"));
         anyhow::ensure!(wrong == 0, "{wrong} files are damaged or missing");
+        Ok(())
+    })
+}
+
+fn publish(config: &Config, now_ms: i64) -> anyhow::Result<()> {
+    let Some(url) = &config.history.url else {
+        anyhow::bail!("name the object store with --history.url or history.url in the config file");
+    };
+    each(config, &mut |tenant, history| {
+        let (mut files, mut bytes) = (0, 0);
+        loop {
+            let done = history.publish(now_ms, &mut || Ok(())).map_err(anyhow::Error::new)?;
+            files += done.files;
+            bytes += done.bytes;
+            let Some(stats) = history.remote_stats().filter(|stats| stats.behind_commits > 0)
+            else {
+                break;
+            };
+            tracing::info!(commits = stats.behind_commits, "more has come meanwhile");
+        }
+        let number = history.state().number;
+        print_line(&format!(
+            "{tenant}: {url} holds commit {number}; {files} files of {bytes} bytes written"
+        ));
         Ok(())
     })
 }

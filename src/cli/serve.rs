@@ -39,6 +39,9 @@ pub(super) fn serve(config: Config) -> anyhow::Result<()> {
 fn announce(config: &Config) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting nines");
     tracing::info!(dir = %config.data.display(), retention = %config.storage.retention, "data directory");
+    if let Some(url) = &config.history.url {
+        tracing::info!(%url, "the history is published to an object store");
+    }
     match config.wal.sync {
         Sync::Always => tracing::info!(
             mode = "always",
@@ -151,6 +154,16 @@ fn open(app: &App) -> anyhow::Result<Store> {
         }
     };
     let store = open_store(&app.config, &progress)?;
+    match store.take_back(now_ms()) {
+        Ok(done) if done.days_taken > 0 => {
+            tracing::info!(days = done.days_taken, "history taken from the object store");
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = crate::http::error::with_causes(&error);
+            tracing::error!(%error, "it is not known what the object store holds of the history: samples are taken, and no day is rolled up before that is known; check history.url and the AWS_* variables");
+        }
+    }
     let last = said.lock().1;
     tracing::info!(
         segments = last.map_or(0, |progress| progress.segments_total),

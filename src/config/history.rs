@@ -1,14 +1,39 @@
-//! What the history holds beyond hours and days.
+//! What the history holds beyond hours and days, and where a copy of it is kept.
 
 use nines_storage::history::Tier;
 use serde::{Deserialize, Serialize};
 
-/// The Parquet history.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+use super::{PromDuration, StoreUrl};
+
+/// The Parquet history and its copy in an object store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistoryConfig {
     /// Series with rows in further tables.
     pub policies: Vec<PolicyConfig>,
+    /// Where a copy of it is kept; not at all when it is not set.
+    pub url: Option<StoreUrl>,
+    /// Address of the store, if it is not Amazon's; `AWS_ENDPOINT_URL` when not set.
+    pub endpoint: Option<String>,
+    /// Its region; `AWS_REGION` or `AWS_DEFAULT_REGION` when not set.
+    pub region: Option<String>,
+    /// Bytes of its files that one tenant keeps in the data directory once the store has them; all when not set.
+    pub local_max_bytes: Option<u64>,
+    /// Pause between two looks for what is to be published.
+    pub publish_interval: PromDuration,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            policies: Vec::new(),
+            url: None,
+            endpoint: None,
+            region: None,
+            local_max_bytes: None,
+            publish_interval: PromDuration::from_secs(10),
+        }
+    }
 }
 
 /// Series, and the tables that they have rows in besides hours and days.

@@ -75,6 +75,13 @@ const STORE: &[(&Family, Read)] = &[
     (&families::ROLLUP_SECONDS, Read::Seconds(|s| s.rollup_seconds)),
     (&families::HISTORY_BYTES, Read::Count(|s| s.history_bytes)),
     (&families::HISTORY_ROWS, Read::Count(|s| s.history_rows)),
+    (&families::HISTORY_PUBLISHED, Read::Count(|s| s.history_published)),
+    (&families::HISTORY_BEHIND, Read::Count(|s| s.history_behind_commits)),
+    (&families::HISTORY_LAG, Read::Seconds(|s| s.history_behind_seconds)),
+    (&families::HISTORY_PUBLISHED_FILES, Read::Count(|s| s.history_published_files)),
+    (&families::HISTORY_PUBLISHED_BYTES, Read::Count(|s| s.history_published_bytes)),
+    (&families::HISTORY_PUBLISH_FAILURES, Read::Count(|s| s.history_publish_failures)),
+    (&families::HISTORY_PUBLISH_STOPPED, Read::Count(|s| u64::from(s.history_publish_stopped))),
     (&families::DUPLICATES, Read::Count(|s| s.duplicate_samples_dropped)),
     (&families::EXEMPLARS, Read::Count(|s| s.exemplars)),
 ];

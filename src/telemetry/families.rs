@@ -136,6 +136,20 @@ families! {
         "Bytes of memory that opened history takes, of all tenants.";
     HISTORY_OPEN_MAX_BYTES = Gauge "nines_history_open_max_bytes"
         "Bytes of it that are kept when no query needs them: memory.max_history_bytes, or less when memory is short.";
+    HISTORY_PUBLISHED = Gauge "nines_history_published_commit"
+        "The last commit of the history that the object store holds.";
+    HISTORY_BEHIND = Gauge "nines_history_publish_behind_commits"
+        "Commits of the history that the object store does not hold yet.";
+    HISTORY_LAG = Gauge "nines_history_publish_lag_seconds"
+        "For how long the object store has not held all commits of the history.";
+    HISTORY_PUBLISHED_FILES = Counter "nines_history_published_files_total"
+        "Files of the history written to the object store.";
+    HISTORY_PUBLISHED_BYTES = Counter "nines_history_published_bytes_total"
+        "Bytes of these files.";
+    HISTORY_PUBLISH_FAILURES = Counter "nines_history_publish_failures_total"
+        "Rounds of publishing the history that failed and were tried again.";
+    HISTORY_PUBLISH_STOPPED = Gauge "nines_history_publish_stopped"
+        "1 when nothing is published any more, because another server writes to the same place.";
     DUPLICATES = Counter "nines_compaction_duplicate_samples_dropped_total"
         "Samples dropped because an earlier one has their timestamp.";
     EXEMPLARS = Gauge "nines_exemplar_count"

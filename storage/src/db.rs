@@ -126,6 +126,9 @@ impl Db {
         {
             history.samples_begin_at(first);
         }
+        if let (Some(history), Some(objects)) = (&history, &options.objects) {
+            history.connect(Arc::clone(objects), options.history_kept_max);
+        }
         let counters = Counters::default();
         counters.orphans.store(orphans, Ordering::Relaxed);
         Ok(Self {
@@ -432,6 +435,7 @@ impl Db {
         let sum = |f: &dyn Fn(&Block) -> u64| blocks().map(|b| f(b)).sum::<u64>();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let history = self.history.as_ref().map(History::state);
+        let remote = self.history.as_ref().and_then(History::remote_stats).unwrap_or_default();
         let sizes = || Tier::ALL.into_iter().filter_map(|tier| Some(history.as_ref()?.size(tier)));
         DbStats {
             head_series: head.series,
@@ -459,6 +463,13 @@ impl Db {
             rollup_seconds: Duration::from_micros(load(&self.rolling.micros)).as_secs_f64(),
             history_bytes: sizes().map(|size| size.bytes).sum(),
             history_rows: sizes().map(|size| size.rows).sum(),
+            history_published: remote.published,
+            history_behind_commits: remote.behind_commits,
+            history_behind_seconds: remote.behind_seconds,
+            history_published_files: remote.files,
+            history_published_bytes: remote.bytes,
+            history_publish_failures: remote.errors,
+            history_publish_stopped: remote.stopped,
             min_ts: blocks().map(|b| b.range().min).chain(bounds.map(|b| b.min)).min(),
             max_ts: blocks().map(|b| b.range().max).chain(bounds.map(|b| b.max)).max(),
         }

@@ -1,8 +1,9 @@
 //! How a store is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::Policy;
+use crate::history::{Objects, Policy};
 use crate::wal::{SEGMENT_BYTES, WalSync};
 
 /// Labels that make up a target unless set otherwise: what identifies a scrape, and what servers commonly
@@ -52,6 +53,10 @@ pub struct StoreOptions {
     pub rows_kept_bytes: u64,
     /// Series with rows in further tables of the history.
     pub history_policies: Vec<Policy>,
+    /// The object store that the history is published to, if there is one.
+    pub objects: Option<Arc<dyn Objects>>,
+    /// Bytes of the history's files that one tenant keeps here once the object store has them; `None`: all.
+    pub history_kept_max: Option<u64>,
 }
 
 impl Default for StoreOptions {
@@ -69,6 +74,8 @@ impl Default for StoreOptions {
             wal_segment_bytes: SEGMENT_BYTES,
             rows_kept_bytes: ROWS_KEPT_BYTES,
             history_policies: Vec::new(),
+            objects: None,
+            history_kept_max: None,
         }
     }
 }

@@ -53,6 +53,20 @@ pub struct DbStats {
     pub history_bytes: u64,
     /// Rows in them.
     pub history_rows: u64,
+    /// The last commit of the history that the object store holds.
+    pub history_published: u64,
+    /// Commits that it does not hold yet.
+    pub history_behind_commits: u64,
+    /// For how long it has not held all of them.
+    pub history_behind_seconds: f64,
+    /// Files of the history that were written to it.
+    pub history_published_files: u64,
+    /// Their bytes.
+    pub history_published_bytes: u64,
+    /// Rounds of publishing that failed.
+    pub history_publish_failures: u64,
+    /// Whether nothing is published any more, because somebody else writes there.
+    pub history_publish_stopped: bool,
     /// Oldest sample, milliseconds.
     pub min_ts: Option<i64>,
     /// Newest sample, milliseconds.

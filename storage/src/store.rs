@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::db::Db;
 use crate::disk::{Disk, DiskLock, OsDisk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::history::{History, RowCache};
+use crate::history::{History, Objects, Published, RowCache};
 use crate::options::StoreOptions;
 
 /// Longest name of a tenant, as in Mimir.
@@ -40,6 +41,8 @@ pub struct Store {
     rows: Arc<RowCache>,
     /// Held while a database is created, so that two requests do not create it twice.
     creation: Mutex<()>,
+    /// There were no tenants: those of the object store are to be looked for.
+    empty: AtomicBool,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -74,6 +77,7 @@ impl Store {
             }
         }
         let dir = dir.to_owned();
+        let empty = AtomicBool::new(dbs.is_empty());
         Ok(Self {
             disk,
             dir,
@@ -81,6 +85,7 @@ impl Store {
             dbs: RwLock::new(dbs),
             rows,
             creation: Mutex::new(()),
+            empty,
             _lock: lock,
         })
     }
@@ -138,6 +143,49 @@ impl Store {
         self.for_all("rolling up", |db| db.roll_due(now_ms))
     }
 
+    /// Brings the histories of all tenants to the object store, if there is one. A directory that was empty takes
+    /// what the store has. Waits for the network: for a thread of its own. Failures as in [`Store::maintain`].
+    pub fn publish(&self, now_ms: i64) -> Result<Published> {
+        self.publish_those(now_ms, |_| true)
+    }
+
+    /// As [`Store::publish`], for what has to be taken from the object store only: nothing is written there but
+    /// what an earlier run has begun.
+    pub fn take_back(&self, now_ms: i64) -> Result<Published> {
+        self.publish_those(now_ms, |history| !history.is_settled())
+    }
+
+    fn publish_those(&self, now_ms: i64, which: impl Fn(&History) -> bool) -> Result<Published> {
+        let Some(objects) = &self.options.objects else { return Ok(Published::default()) };
+        let found = if self.empty.load(Ordering::Relaxed) {
+            objects.folders().map(|tenants| self.make_those(&tenants))
+        } else {
+            Ok(())
+        };
+        let total = Mutex::new(Published::default());
+        self.for_all("publishing the history", |db| {
+            if db.history().is_ok_and(&which) {
+                let done = db.publish_history(now_ms)?;
+                let mut total = total.lock();
+                total.files += done.files;
+                total.bytes += done.bytes;
+                total.days_taken += done.days_taken;
+            }
+            Ok(())
+        })?;
+        found.map(|()| total.into_inner())
+    }
+
+    /// Makes the databases of tenants that the object store has and an empty directory has not.
+    fn make_those(&self, tenants: &[String]) {
+        for tenant in tenants {
+            if let Err(error) = self.db(tenant) {
+                tracing::warn!(%tenant, error = &error as &dyn std::error::Error, "a folder of the object store is left out");
+            }
+        }
+        self.empty.store(false, Ordering::Relaxed);
+    }
+
     /// Flushes the heads whose log would take long to replay at the next start. Goes on serving.
     pub fn flush_before_stop(&self, now_ms: i64) -> Result<()> {
         self.for_all("the flush before the stop", |db| db.flush_before_stop(now_ms))
@@ -147,6 +195,9 @@ impl Store {
     /// before the store is closed. What was begun is begun anew after the next start.
     pub fn stop_moving(&self) {
         self.tenants().iter().for_each(|(_, db)| db.stop_moving());
+        if let Some(objects) = &self.options.objects {
+            objects.stop();
+        }
     }
 
     fn for_all(&self, what: &str, run: impl Fn(&Db) -> Result<()>) -> Result<()> {
@@ -192,8 +243,9 @@ pub struct Histories {
 }
 
 impl Histories {
-    /// Takes the lock of the data directory and opens the history of each tenant.
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// Takes the lock of the data directory and opens the history of each tenant; files that are not there come
+    /// from `objects`.
+    pub fn open(dir: &Path, objects: Option<&Arc<dyn Objects>>) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let lock = disk.lock(&dir.join("LOCK"))?;
         let tenants = dir.join("tenants");
@@ -202,6 +254,9 @@ impl Histories {
             if entry.is_dir && check_tenant(&entry.name).is_ok() {
                 let dir = tenants.join(&entry.name).join("history");
                 let opened = History::open(&disk, &dir, &entry.name);
+                if let (Ok(history), Some(objects)) = (&opened, objects) {
+                    history.connect(Arc::clone(objects), None);
+                }
                 all.push((entry.name, opened));
             }
         }

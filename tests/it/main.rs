@@ -12,11 +12,13 @@ mod cardinality;
 mod edge;
 #[path = "../tsdb/encode.rs"]
 mod encode;
+mod faulty_proxy;
 mod gone;
 mod history;
 mod import;
 mod killed;
 mod memory;
+mod object_store;
 mod peers;
 mod promql_limits;
 mod promql_script;

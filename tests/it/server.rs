@@ -107,6 +107,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::start_with(data, flags, &[])
+    }
+
+    /// As [`Server::start`], with variables of the environment.
+    pub fn start_with(data: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_nines"))
             .args([
@@ -117,6 +122,7 @@ impl Server {
                 &format!("127.0.0.1:{port}"),
             ])
             .args(flags)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(data.with_extension("log")).unwrap())
             .spawn()

@@ -39,7 +39,7 @@ const STORAGE_NEIGHBOURS: &[(&str, &str)] = &[
     ("model", "codec"),
     ("model", "error"),
     ("error", "codec"),
-    // Settings name tables.
+    // Settings name tables and the object store.
     ("options", "history"),
 ];
 
@@ -51,6 +51,7 @@ const ROOT_FLOORS: &[(&str, u32)] = &[
     ("scheduler", 5),
     ("ui", 4),
     ("import", 2),
+    ("objects", 2),
     ("promql", 1),
     ("ingest", 1),
     ("clock", 0),

@@ -15,7 +15,7 @@ use super::Db;
 use super::merging::Pace;
 use crate::block::Block;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{Building, Day, FileEntry, History, Month};
+use crate::history::{Building, Day, FileEntry, History, Month, Published};
 use crate::model::DAY_MS;
 use crate::rollup::{self, Metrics};
 
@@ -67,6 +67,10 @@ impl Db {
     /// Rolls up what is due at `now_ms`, giving way to others, until nothing is.
     pub(crate) fn roll_due(&self, now_ms: i64) -> Result<()> {
         let Some(_rolling) = self.rolling.lock.try_lock() else { return Ok(()) };
+        if self.history.as_ref().is_some_and(|history| !history.is_settled()) {
+            // What the object store has is to be taken first; samples wait for it.
+            return Ok(());
+        }
         let mut pace = Pace::new(&self.merging, true);
         self.roll(now_ms, REBUILD_PAUSE_MS, &mut || pace.step(), &mut |_, _| {}, &mut |_| {})
     }
@@ -80,8 +84,20 @@ impl Db {
         done: &mut dyn FnMut(&RolledDay),
     ) -> Result<()> {
         let _rolling = self.rolling.lock.lock();
+        if self.history.as_ref().is_some_and(|history| !history.is_settled()) {
+            return Err(Error::Unavailable {
+                why: "the history is to be taken from the object store first: start the server with its history.url once",
+            });
+        }
         self.flush(&mut self.maintenance.lock(), now_ms)?;
         self.roll(now_ms, 0, &mut || self.check_moving(), begun, done)
+    }
+
+    /// Brings the history to the object store, if there is one, or takes it from there where there is none here.
+    pub(crate) fn publish_history(&self, now_ms: i64) -> Result<Published> {
+        // One that is damaged was told of when it was opened.
+        let Some(history) = &self.history else { return Ok(Published::default()) };
+        history.publish(now_ms, &mut || self.check_moving())
     }
 
     /// As [`Db::roll_all_telling`], silently.

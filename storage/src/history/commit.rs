@@ -211,6 +211,15 @@ impl State {
         Some((month, state, state.files.first()?))
     }
 
+    /// Whether a file is one of those that there are.
+    pub(super) fn names(&self, part: Part, file: &FileEntry) -> bool {
+        let files = match part {
+            Part::Day(day) => self.days.get(&day.0).map(|built| &built.files),
+            Part::Month(month) => self.months.get(&month.0).map(|told| &told.files),
+        };
+        files.is_some_and(|files| files.contains(file))
+    }
+
     /// Whether the samples of the day are all there as far as the age of samples goes.
     #[must_use]
     pub fn has_raw(&self, day: Day) -> bool {
@@ -238,7 +247,10 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     text
 }
 
-fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8], path: &Path) -> Result<T> {
+pub(super) fn decode<T: Serialize + for<'a> Deserialize<'a>>(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<T> {
     let bad = |what| Error::from(Corruption::new(path, 0, what));
     let sealed: Sealed<T> = serde_json::from_slice(bytes)
         .map_err(|_| bad("a commit of the history is not what is written there"))?;

@@ -5,27 +5,47 @@
 //! by which the new one comes: whoever lists the folders sees one of the two. A start ends what a crash broke off.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
 
 use super::commit::{DayState, FileEntry, MonthState, State, place_of};
 use super::period::{Day, Month, Part, Tier};
 use super::reader::RowFile;
-use crate::disk::{Disk, create_dir_durable, parent_of};
-use crate::error::Result;
+use super::remote::Away;
+use crate::disk::{Bytes, Disk, create_dir_durable, parent_of};
+use crate::error::{Error, Result};
 
 /// How long a superseded file is still there for who reads an earlier commit.
 pub const TRASH_MS: i64 = 3_600_000;
 
+/// Times that a file is fetched for one reading.
+const FETCHES: u32 = 3;
+
 pub(super) struct Files {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Those that the object store has.
+    pub(super) away: Away,
+    /// Held by whoever puts files in their places or takes them away for their size.
+    pub(super) moving: Mutex<()>,
+    /// What there is now.
+    pub(super) state: Arc<RwLock<Arc<State>>>,
 }
 
 impl Files {
     /// The folders below `dir`, made when missing.
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
-        let files = Self { disk: Arc::clone(disk), dir: dir.to_owned() };
+        let away = Away::open(&**disk, &dir.join("_nines"))?;
+        let files = Self {
+            disk: Arc::clone(disk),
+            dir: dir.to_owned(),
+            away,
+            moving: Mutex::default(),
+            state: Arc::default(),
+        };
         for folder in [files.staging(), files.trash()] {
             create_dir_durable(&**disk, &folder)?;
         }
@@ -87,6 +107,7 @@ impl Files {
     /// Moves the files of a day to their places, and what had them, or has no successor, to the trash. May be
     /// repeated.
     pub(super) fn place(&self, day: Day, built: &DayState, now_ms: i64) -> Result<()> {
+        let _moving = self.moving.lock();
         let part = Part::Day(day);
         let mut changed = BTreeSet::new();
         self.place_staged(part, built.revision, &built.files, now_ms, &mut changed)?;
@@ -99,6 +120,7 @@ impl Files {
     /// Does so for the file of a month, and moves those of its days to the trash before it has its name: a row that
     /// a glob does not find for that time is better than one that it finds twice.
     pub(super) fn place_month(&self, month: Month, state: &MonthState, now_ms: i64) -> Result<()> {
+        let _moving = self.moving.lock();
         let part = Part::Month(month);
         let end_ms = month.first().end_ms();
         let mut changed = BTreeSet::new();
@@ -198,21 +220,83 @@ impl Files {
     }
 
     /// Where a file lies now.
-    fn locate(&self, part: Part, revision: u32, file: &FileEntry) -> Result<PathBuf> {
+    pub(super) fn locate(&self, part: Part, revision: u32, file: &FileEntry) -> Result<PathBuf> {
         let staged = self.staging().join(file.staged_name(part, revision));
         if self.disk.exists(&staged)? { Ok(staged) } else { Ok(self.dir.join(file.path(part))) }
     }
 
-    /// Opens a file and verifies its checksum.
+    /// Opens a file and verifies its checksum. One that only the object store has is fetched from there.
     pub(super) fn read(&self, part: Part, revision: u32, file: &FileEntry) -> Result<RowFile> {
-        let path = self.locate(part, revision, file)?;
-        RowFile::open(self.disk.map(&path)?, &path, file)
+        let mut attempts = 0;
+        loop {
+            let path = self.locate(part, revision, file)?;
+            match self.disk.map(&path) {
+                Ok(bytes) => return RowFile::open(bytes, &path, file),
+                // It may go for its size while it is looked for.
+                Err(Error::Io { cause, .. })
+                    if cause.kind() == ErrorKind::NotFound
+                        && attempts < FETCHES
+                        && self.away.holds(part, file) =>
+                {
+                    attempts += 1;
+                    let name = file.staged_name(part, revision);
+                    let unfinished = self.staging().join(name).with_extension("fetched");
+                    let put = || self.put_fetched(part, file, &unfinished, &path);
+                    self.away.fetch(&*self.disk, part, file, &unfinished, &path, &put)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives a file that came from the object store its name, unless it was superseded meanwhile: its rows may lie in
+    /// a file of another name by now.
+    fn put_fetched(
+        &self,
+        part: Part,
+        file: &FileEntry,
+        unfinished: &Path,
+        path: &Path,
+    ) -> Result<()> {
+        let _moving = self.moving.lock();
+        let named = self.state.read().names(part, file);
+        if named {
+            create_dir_durable(&*self.disk, parent_of(path))?;
+            if !self.disk.exists(path)? {
+                self.disk.link(unfinished, path)?;
+            }
+            self.disk.sync_dir(parent_of(path))?;
+        }
+        self.disk.remove_file(unfinished)?;
+        if named {
+            return Ok(());
+        }
+        let cause = std::io::Error::new(ErrorKind::NotFound, "the file was superseded meanwhile");
+        Err(Error::io("open", path, cause))
     }
 
     /// Opens a file that no commit names yet.
     pub(super) fn read_staged(&self, name: &str, file: &FileEntry) -> Result<RowFile> {
         let path = self.staging().join(name);
         RowFile::open(self.disk.map(&path)?, &path, file)
+    }
+
+    /// The bytes of a file that is here, as they are.
+    pub(super) fn bytes(&self, part: Part, revision: u32, file: &FileEntry) -> Result<Bytes> {
+        self.disk.map(&self.locate(part, revision, file)?)
+    }
+
+    /// Whether a file is not here, and in the object store. What is in its place and cannot be it is removed.
+    pub(super) fn is_away(&self, part: Part, revision: u32, file: &FileEntry) -> Result<bool> {
+        if !self.away.holds(part, file) {
+            return Ok(false);
+        }
+        let path = self.locate(part, revision, file)?;
+        if self.disk.exists(&path)? {
+            self.disk.remove_file(&path)?;
+            self.disk.sync_dir(parent_of(&path))?;
+        }
+        Ok(true)
     }
 
     /// Whether a file is there with its length.

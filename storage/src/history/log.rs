@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::commit::{Commit, State, decode_commit, decode_state, encode};
+use super::commit::{Change, Commit, State, decode_commit, decode_state, encode};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Corruption, Error, Result};
 
@@ -84,6 +84,27 @@ impl Log {
         let synced = self.disk.sync_dir(&self.dir);
         self.failed = synced.is_err();
         synced
+    }
+
+    /// The changes of the commits behind `after` up to `last`; `None` when a checkpoint has taken one's place.
+    pub(super) fn changes(&self, after: u64, last: u64) -> Result<Option<Vec<Change>>> {
+        if after < self.checkpoint {
+            return Ok(None);
+        }
+        let mut changes = Vec::new();
+        for number in after + 1..=last {
+            let path = self.path(number, COMMIT);
+            changes.extend(decode_commit(&self.disk.read(&path)?, &path, number)?.changes);
+        }
+        Ok(Some(changes))
+    }
+
+    /// Makes `state`, whose number is higher than any here, what all commits so far come to.
+    pub(super) fn adopt(&mut self, state: &State) -> Result<()> {
+        self.create(&self.path(state.number, CHECKPOINT), &encode(state))?;
+        self.disk.sync_dir(&self.dir)?;
+        self.checkpoint = state.number;
+        self.remove_old()
     }
 
     /// Gives whole bytes a name that nobody has.

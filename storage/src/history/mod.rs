@@ -38,6 +38,7 @@ mod period;
 mod policy;
 mod raw;
 mod reader;
+mod remote;
 mod row;
 mod schema;
 mod stream;
@@ -62,6 +63,7 @@ pub use policy::Policy;
 pub(crate) use policy::Tables;
 pub use raw::SeriesSamples;
 pub use reader::RowFile;
+pub use remote::{DOCUMENT_BYTES_MAX, Listed, Objects, Published, RemoteStats, STATE_EVERY};
 pub use row::{Row, SeriesRows, series_id, series_order};
 pub use schema::{
     HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RAW_PAGE_ROWS, RESETS_TOLD_MAX, ROW_GROUP_ROWS,
@@ -71,8 +73,8 @@ pub use together::MONTH_ROWS_MAX;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -88,6 +90,7 @@ use keys::TableColumns;
 use known::KnownColumns;
 use log::Log;
 use raw::RawColumns;
+use remote::Remote;
 use together::{MonthChange, place_all};
 use writer::{FileTold, FileWriter};
 
@@ -99,11 +102,13 @@ pub struct History {
     files: Arc<Files>,
     cache: Cache,
     log: Mutex<Log>,
-    state: RwLock<Arc<State>>,
+    state: Arc<RwLock<Arc<State>>>,
     /// Whether the state tells of raw samples that are gone, and no commit does yet.
     unsaved: AtomicBool,
     /// The samples that a build that is going on depends on, and whether they were changed meanwhile.
     building: Mutex<Option<(TimeRange, bool)>>,
+    /// The object store, where there is one.
+    remote: OnceLock<Remote>,
 }
 
 /// What [`History::verify`] found of one file.
@@ -131,7 +136,7 @@ impl History {
         create_dir_durable(&**disk, dir)?;
         create_dir_durable(&**disk, &dir.join("_nines"))?;
         let (log, mut state) = Log::open(disk, &dir.join("_nines").join("commits"))?;
-        let files = Files::open(disk, dir)?;
+        let mut files = Files::open(disk, dir)?;
         if let Err(error) = files.remove_unnamed(&state) {
             tracing::warn!(%error, "unfinished files of the history stay until the next start");
         }
@@ -142,7 +147,7 @@ impl History {
         }
         let mut lost = Vec::new();
         for (part, revision, file) in state.files() {
-            if !files.is_there(part, revision, file)? {
+            if !files.is_there(part, revision, file)? && !files.is_away(part, revision, file)? {
                 lost.push(part);
                 tracing::error!(file = %file.path(part).display(), "a file of the history is missing or has another length: its days will be built anew if their samples are there");
             }
@@ -155,6 +160,8 @@ impl History {
             let days = state.days.range_mut(first.0..=last.0);
             days.for_each(|(_, built)| built.outdated = true);
         }
+        let state = Arc::new(RwLock::new(Arc::new(state)));
+        files.state = Arc::clone(&state);
         Ok(Self {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
@@ -162,9 +169,10 @@ impl History {
             files: Arc::new(files),
             cache: Cache::new(cache),
             log: Mutex::new(log),
-            state: RwLock::new(Arc::new(state)),
+            state,
             unsaved: AtomicBool::new(false),
             building: Mutex::default(),
+            remote: OnceLock::new(),
         })
     }
 
@@ -178,6 +186,14 @@ impl History {
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.state.read())
+    }
+
+    /// What there is now, and what changed since commit `number` where the log still tells all of it.
+    fn since(&self, number: u64) -> Result<(Arc<State>, Option<Vec<Change>>)> {
+        let log = self.log.lock();
+        let state = self.state();
+        let changes = log.changes(number, state.number)?;
+        Ok((state, changes))
     }
 
     /// Makes changes as one commit; durable on return.

@@ -116,7 +116,8 @@ impl History {
         let next = next_revision(&state, month);
         let part = Part::Month(month);
         let read = || -> Result<Option<RowFile>> {
-            if !self.files.is_there(part, told.revision, old)? {
+            let here = self.files.is_there(part, told.revision, old)?;
+            if !here && !self.files.away.holds(part, old) {
                 return Ok(None);
             }
             match self.files.read(part, told.revision, old) {
