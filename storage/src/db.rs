@@ -18,6 +18,7 @@ mod merging_tests;
 mod rolling;
 mod upkeep;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_bloc
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
-use crate::history::{History, RowCache, Tier};
+use crate::history::{History, Metrics, RowCache, Tier};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Past, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -42,9 +43,6 @@ pub use importing::Importing;
 use merging::Merging;
 pub use rolling::RolledDay;
 use rolling::Rolling;
-
-/// Days whose rows are read for their labels between two looks at the deadline.
-const DAYS_PER_CHECK: usize = 32;
 
 /// The blocks as readers see them.
 struct BlockSet {
@@ -338,12 +336,15 @@ impl Db {
         let past = Past { history, state: history.state() };
         // What cannot be read of them is an error in the log.
         let mut missing = Vec::new();
-        for days in past.days_without_samples(range).chunks(DAYS_PER_CHECK) {
-            budget.check()?;
-            past.series_of(days, &mut missing, show)?;
-            history.trim();
-        }
-        Ok(())
+        let memory = RefCell::new(budget.reserve(0)?);
+        let charge = |bytes: u64| {
+            memory.borrow_mut().add(bytes)?;
+            budget.check()
+        };
+        let days = past.days_without_samples(range);
+        let read = past.series_of(&days, &Metrics::All, &mut missing, &charge, show);
+        history.trim();
+        read
     }
 
     /// What senders say about their metrics.

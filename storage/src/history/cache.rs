@@ -1,19 +1,20 @@
 //! Files that were opened, kept for the next query. The histories of all tenants share one cache.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::Xxh3;
 
+use super::History;
 use super::commit::State;
-use super::day_rows::{DayRows, Held, SeriesIndex};
+use super::day_rows::DayRows;
 use super::files::Files;
+use super::held::Shared;
 use super::month_rows::MonthRows;
 use super::period::{Day, Month, Part};
+use super::table::Charge;
 use crate::error::Result;
-use crate::model::Labels;
 
 #[derive(Clone)]
 enum Rows {
@@ -36,8 +37,7 @@ struct Inner {
 /// See the module.
 pub struct RowCache {
     inner: Mutex<Inner>,
-    indexes: Mutex<HashMap<u64, Weak<SeriesIndex>>>,
-    total: Arc<AtomicU64>,
+    memory: Shared,
     bytes_max: AtomicU64,
 }
 
@@ -47,8 +47,7 @@ impl RowCache {
     pub fn new(bytes_max: u64) -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::default(),
-            indexes: Mutex::default(),
-            total: Arc::default(),
+            memory: Shared::new(),
             bytes_max: AtomicU64::new(bytes_max),
         })
     }
@@ -56,7 +55,7 @@ impl RowCache {
     /// Bytes of what is open, what running queries read included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+        self.memory.bytes()
     }
 
     /// Most bytes that are kept.
@@ -80,7 +79,7 @@ impl RowCache {
         // Some more, so that this is not done for every file.
         let mut excess = total - most + most / 8;
         let mut gone = Vec::new();
-        {
+        let all = {
             let mut inner = self.inner.lock();
             let mut order: Vec<(u64, (u64, Part))> =
                 inner.kept.iter().map(|(key, kept)| (kept.used, *key)).collect();
@@ -97,30 +96,12 @@ impl RowCache {
                     gone.push(kept);
                 }
             }
-        }
+            inner.kept.is_empty()
+        };
         drop(gone);
-        self.indexes.lock().retain(|_, index| index.strong_count() > 0);
-    }
-
-    /// The index of these series: that of another file when it has the same.
-    fn share(&self, labels: Vec<Labels>) -> Result<Arc<SeriesIndex>> {
-        let mut hash = Xxh3::new();
-        for one in &labels {
-            hash.update(&(one.as_bytes().len() as u64).to_le_bytes());
-            hash.update(one.as_bytes());
+        if all {
+            self.memory.sets().clean();
         }
-        let hash = hash.digest();
-        let known = self.indexes.lock().get(&hash).and_then(Weak::upgrade);
-        if let Some(index) = known.filter(|index| index.is_of(&labels)) {
-            return Ok(index);
-        }
-        let index = Arc::new(SeriesIndex::new(labels, self.held())?);
-        self.indexes.lock().insert(hash, Arc::downgrade(&index));
-        Ok(index)
-    }
-
-    fn held(&self) -> Held {
-        Held::of(Arc::clone(&self.total))
     }
 }
 
@@ -165,20 +146,14 @@ impl Cache {
         files: &Arc<Files>,
         day: Day,
         state: &State,
+        charge: &Charge<'_>,
     ) -> Result<Option<Arc<DayRows>>> {
         let Some(built) = state.days.get(&day.0) else { return Ok(None) };
         match self.kept(Part::Day(day)) {
             Some(Rows::Day(rows)) if rows.are_of(built) => return Ok(Some(rows)),
             _ => {}
         }
-        let index = |labels| match labels {
-            Some(labels) => self.shared.share(labels),
-            None => match self.month(files, day, state)? {
-                Some(month) => Ok(Arc::clone(month.series())),
-                None => self.shared.share(Vec::new()),
-            },
-        };
-        let rows = Arc::new(DayRows::open(files, day, built, self.shared.held(), index)?);
+        let rows = Arc::new(DayRows::open(files, day, built, &self.shared.memory, charge)?);
         self.keep(Part::Day(day), Rows::Day(Arc::clone(&rows)));
         Ok(Some(rows))
     }
@@ -189,14 +164,15 @@ impl Cache {
         files: &Files,
         day: Day,
         state: &State,
+        charge: &Charge<'_>,
     ) -> Result<Option<Arc<MonthRows>>> {
         let Some((month, told, file)) = state.together(day) else { return Ok(None) };
         match self.kept(Part::Month(month)) {
             Some(Rows::Month(rows)) if rows.revision() == told.revision => return Ok(Some(rows)),
             _ => {}
         }
-        let (held, share) = (self.shared.held(), |labels| self.shared.share(labels));
-        let rows = MonthRows::open(files, (month, told.revision), file, held, share)?;
+        let memory = &self.shared.memory;
+        let rows = MonthRows::open(files, (month, told.revision), file, memory, charge)?;
         let rows = Arc::new(rows);
         self.keep(Part::Month(month), Rows::Month(Arc::clone(&rows)));
         Ok(Some(rows))
@@ -204,6 +180,33 @@ impl Cache {
 
     pub(super) fn trim(&self) {
         self.shared.trim();
+    }
+}
+
+impl History {
+    /// The rows of a day of `state`, to be read series by series. They are kept for a while.
+    pub(crate) fn rows(
+        &self,
+        day: Day,
+        state: &State,
+        charge: &Charge<'_>,
+    ) -> Result<Option<Arc<DayRows>>> {
+        self.cache.day(&self.files, day, state, charge)
+    }
+
+    /// The rows of the month of `state` in whose file those of a day lie. They are kept for a while.
+    pub(crate) fn month_rows(
+        &self,
+        day: Day,
+        state: &State,
+        charge: &Charge<'_>,
+    ) -> Result<Option<Arc<MonthRows>>> {
+        self.cache.month(&self.files, day, state, charge)
+    }
+
+    /// To be called when rows were read: lets go of what is too much to be kept.
+    pub(crate) fn trim(&self) {
+        self.cache.trim();
     }
 }
 

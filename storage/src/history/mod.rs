@@ -28,18 +28,25 @@ mod columns;
 mod commit;
 mod day_rows;
 mod files;
+mod filter;
+mod held;
 mod keys;
 mod known;
 mod lasts;
 mod log;
 mod month_rows;
 mod packed;
+mod pages;
 mod period;
 mod policy;
 mod raw;
 mod reader;
 mod remote;
 mod row;
+mod row_labels;
+mod runs;
+#[cfg(test)]
+mod runs_tests;
 mod schema;
 mod stream;
 mod table;
@@ -52,12 +59,13 @@ mod writer;
 
 pub use cache::RowCache;
 pub use commit::{Change, Commit, DayState, FileEntry, MonthState, State};
-pub(crate) use day_rows::{DayRows, RowFacts, SeriesIndex};
+pub(crate) use day_rows::{DayRows, RowFacts};
 pub use files::TRASH_MS;
 pub use known::KnownSeries;
 pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
 pub(crate) use month_rows::MonthRows;
+pub(crate) use pages::Metrics;
 pub use period::{Day, FIVE_MINUTES_MS, HOUR_MS, Month, Part, Tier};
 pub use policy::Policy;
 pub(crate) use policy::Tables;
@@ -65,10 +73,12 @@ pub use raw::SeriesSamples;
 pub use reader::RowFile;
 pub use remote::{DOCUMENT_BYTES_MAX, Listed, Objects, Published, RemoteStats, STATE_EVERY};
 pub use row::{Row, SeriesRows, series_id, series_order};
+pub(crate) use runs::Sought;
 pub use schema::{
     HISTORY_VERSION, PAGE_ROWS, PROMOTED_LABELS, RAW_PAGE_ROWS, RESETS_TOLD_MAX, ROW_GROUP_ROWS,
     ZSTD_LEVEL,
 };
+pub(crate) use table::Charge;
 pub use together::MONTH_ROWS_MAX;
 
 use std::collections::BTreeMap;
@@ -355,21 +365,6 @@ impl History {
             (None, None) => None,
         };
         Ok(Some(Lasts::new(day, file)))
-    }
-
-    /// The rows of a day of `state`, to be read series by series. They are kept for a while.
-    pub(crate) fn rows(&self, day: Day, state: &State) -> Result<Option<Arc<DayRows>>> {
-        self.cache.day(&self.files, day, state)
-    }
-
-    /// The rows of the month of `state` in whose file those of a day lie. They are kept for a while.
-    pub(crate) fn month_rows(&self, day: Day, state: &State) -> Result<Option<Arc<MonthRows>>> {
-        self.cache.month(&self.files, day, state)
-    }
-
-    /// To be called when rows were read: lets go of what is too much to be kept.
-    pub(crate) fn trim(&self) {
-        self.cache.trim();
     }
 
     /// Reads every file to its last row and shows what it found.

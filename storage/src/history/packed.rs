@@ -45,8 +45,6 @@ pub(super) struct Span {
     pub(super) group: usize,
     /// First row inside the group.
     pub(super) from: usize,
-    /// First row inside the file.
-    pub(super) first: usize,
     pub(super) n: usize,
 }
 

@@ -3,10 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
+use parquet::column::reader::{
+    ColumnReader, ColumnReaderImpl, get_column_reader, get_typed_column_reader,
+};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::page_index::index_reader::decode_offset_index;
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::commit::FileEntry;
 use super::packed::Span;
@@ -21,6 +27,7 @@ use crate::model::{Labels, METRIC_NAME, WindowSummary};
 /// An opened file, its checksum verified: only bytes that were written are given to the Parquet reader.
 pub struct RowFile {
     path: PathBuf,
+    bytes: Arc<bytes::Bytes>,
     reader: SerializedFileReader<bytes::Bytes>,
 }
 
@@ -34,7 +41,8 @@ impl RowFile {
         if crc32(&bytes) != file.crc32 {
             return Err(bad("checksum of a history file"));
         }
-        let reader = SerializedFileReader::new(bytes::Bytes::from_owner(bytes))
+        let bytes = bytes::Bytes::from_owner(bytes);
+        let reader = SerializedFileReader::new(bytes.clone())
             .map_err(|_| bad("footer of a history file"))?;
         let known = schema(file.tier).is_ok_and(|schema| {
             let ours = parquet::schema::types::SchemaDescriptor::new(schema);
@@ -46,7 +54,7 @@ impl RowFile {
         if !known {
             return Err(bad("columns of a history file"));
         }
-        Ok(Self { path: path.to_owned(), reader })
+        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), reader })
     }
 
     /// Row groups.
@@ -86,13 +94,12 @@ impl RowFile {
 impl RowFile {
     /// Its rows in spans of a page at most, which do not reach over the end of a row group.
     pub(super) fn spans(&self) -> Vec<Span> {
-        let (mut spans, mut first) = (Vec::new(), 0);
+        let mut spans = Vec::new();
         for (group, meta) in self.reader.metadata().row_groups().iter().enumerate() {
             let n_rows = usize::try_from(meta.num_rows()).unwrap_or(0);
             for from in (0..n_rows).step_by(PAGE_ROWS) {
                 let n = PAGE_ROWS.min(n_rows - from);
-                spans.push(Span { group, from, first, n });
-                first += n;
+                spans.push(Span { group, from, n });
             }
         }
         spans
@@ -119,23 +126,55 @@ impl RowFile {
     }
 
     fn rows_of<T: DataType>(&self, span: Span, leaf: usize) -> ParquetResult<Column<T::T>> {
-        let group = self.reader.get_row_group(span.group)?;
-        let mut reader = get_typed_column_reader::<T>(group.get_column_reader(leaf)?);
-        if reader.skip_records(span.from)? != span.from {
-            return Err(short("rows"));
+        let mut reader = self.column_reader::<T>(span.group, leaf)?;
+        skip(&mut reader, span.from)?;
+        Column::read(&mut reader, span.n)
+    }
+
+    fn group(&self, group: usize) -> ParquetResult<&RowGroupMetaData> {
+        self.reader.metadata().row_groups().get(group).ok_or_else(|| short("row groups"))
+    }
+
+    /// What the footer tells of a column in a row group.
+    pub(super) fn column_chunk(
+        &self,
+        group: usize,
+        leaf: usize,
+    ) -> ParquetResult<&ColumnChunkMetaData> {
+        self.group(group)?.columns().get(leaf).ok_or_else(|| short("columns"))
+    }
+
+    /// Some bytes of the file.
+    pub(super) fn range(&self, range: std::ops::Range<u64>) -> ParquetResult<bytes::Bytes> {
+        let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= self.bytes.len());
+        match (inside(range.start), inside(range.end)) {
+            (Some(start), Some(end)) if start <= end => Ok(self.bytes.slice(start..end)),
+            _ => Err(short("bytes")),
         }
-        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
-        let mut read = 0;
-        while read < span.n {
-            let levels = (Some(&mut defined), Some(&mut repeated));
-            let (rows, _, _) =
-                reader.read_records(span.n - read, levels.0, levels.1, &mut values)?;
-            if rows == 0 {
-                return Err(short("rows"));
-            }
-            read += rows;
-        }
-        Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
+    }
+
+    /// Where the pages of a column lie, if the file tells it.
+    pub(super) fn locations(
+        &self,
+        column: &ColumnChunkMetaData,
+    ) -> ParquetResult<Option<Vec<PageLocation>>> {
+        let Some(range) = column.offset_index_range() else { return Ok(None) };
+        let index = decode_offset_index(&self.range(range)?)?;
+        Ok(Some(index.page_locations().clone()))
+    }
+
+    /// A reader of a column that passes over pages without looking into them.
+    pub(super) fn column_reader<T: DataType>(
+        &self,
+        group: usize,
+        leaf: usize,
+    ) -> ParquetResult<ColumnReaderImpl<T>> {
+        let n_rows = self.group_rows(group);
+        let column = self.column_chunk(group, leaf)?;
+        let locations = if n_rows > PAGE_ROWS { self.locations(column)? } else { None };
+        let bytes = Arc::clone(&self.bytes);
+        let pages = Box::new(SerializedPageReader::new(bytes, column, n_rows, locations)?);
+        Ok(get_typed_column_reader(get_column_reader(column.column_descr_ptr(), pages)))
     }
 
     /// Rows of a group, of all columns, some at a time.
@@ -156,85 +195,11 @@ impl RowFile {
         decode(columns).map_err(|cause| self.undecoded(&cause))
     }
 
-    /// The labels of the series of which `runs` tell how many rows each has, in the order of the file.
-    pub(super) fn labels_of_runs(&self, runs: &[(i64, u32)]) -> Result<Vec<Labels>> {
-        let read = || {
-            let mut all = Vec::with_capacity(runs.len());
-            let mut runs = runs.iter();
-            let (mut keys, mut texts) = (Vec::new(), Vec::new());
-            for group in 0..self.n_groups() {
-                let mut columns = Columns::of(&*self.reader.get_row_group(group)?)?;
-                let mut left = columns.n_rows;
-                while left > 0 {
-                    // A series ends with its row group at the latest.
-                    let Some((_, n)) = runs.next() else { return Err(short("series")) };
-                    let n = *n as usize;
-                    left = left.checked_sub(n.max(1)).ok_or_else(|| short("rows of a series"))?;
-                    columns.n_rows = 1;
-                    columns.next = leaf::METRIC;
-                    let metric = columns.first_of::<ByteArrayType>(n)?;
-                    let name = metric.values.as_slice().first().ok_or_else(|| short("metrics"))?;
-                    columns.next = leaf::LABEL_KEY;
-                    let column = columns.first_of::<ByteArrayType>(n)?;
-                    Lists { column, at: 0, element: 1 }.next(&mut keys)?;
-                    let column = columns.first_of::<ByteArrayType>(n)?;
-                    Lists { column, at: 0, element: 1 }.next(&mut texts)?;
-                    all.push(labels_of(name, &keys, &texts)?);
-                }
-            }
-            Ok(all)
-        };
-        read().map_err(|cause| self.undecoded(&cause))
-    }
-
-    /// The id of every row.
-    pub(super) fn ids(&self) -> Result<Vec<i64>> {
-        let read = || {
-            let mut ids = Vec::new();
-            for span in self.spans() {
-                ids.extend(self.column::<Int64Type>(span, leaf::SERIES_ID)?.required()?);
-            }
-            Ok(ids)
-        };
-        read().map_err(|cause| self.undecoded(&cause))
-    }
-
-    /// The labels of every row.
-    pub(super) fn labels(&self) -> Result<Vec<Labels>> {
-        let mut all = Vec::new();
-        for group in 0..self.n_groups() {
-            all.extend(self.labels_of_group(group)?);
-        }
-        Ok(all)
-    }
-
-    /// The labels of every row of a row group.
-    pub(super) fn labels_of_group(&self, group: usize) -> Result<Vec<Labels>> {
-        let read = || {
-            let mut all: Vec<Labels> = Vec::new();
-            let (mut row_keys, mut row_texts) = (Vec::new(), Vec::new());
-            let group = self.reader.get_row_group(group)?;
-            let mut columns = Columns::of(&*group)?;
-            columns.next = leaf::METRIC;
-            let metric = columns.required::<ByteArrayType>()?;
-            columns.next = leaf::LABEL_KEY;
-            let mut keys = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
-            let mut texts = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
-            for name in metric {
-                keys.next(&mut row_keys)?;
-                texts.next(&mut row_texts)?;
-                all.push(labels_of(&name, &row_keys, &row_texts)?);
-            }
-            Ok(all)
-        };
-        read().map_err(|cause| self.undecoded(&cause))
-    }
-
     /// All rows of a row group.
     pub(super) fn whole_group(&self, group: usize) -> ParquetResult<Span> {
         let n_rows = self.reader.metadata().row_group(group).num_rows();
         let n = usize::try_from(n_rows).map_err(|_| short("rows"))?;
-        Ok(Span { group, from: 0, first: 0, n })
+        Ok(Span { group, from: 0, n })
     }
 
     /// What is told of bytes whose checksum is right and that are no rows.
@@ -244,10 +209,39 @@ impl RowFile {
 }
 
 /// The values of a column with their levels.
-struct Column<T> {
-    values: std::vec::IntoIter<T>,
+pub(super) struct Column<T> {
+    pub(super) values: std::vec::IntoIter<T>,
     defined: std::vec::IntoIter<i16>,
     repeated: Vec<i16>,
+}
+
+impl<T> Column<T> {
+    /// The next `n_rows` rows.
+    pub(super) fn read<D: DataType<T = T>>(
+        reader: &mut ColumnReaderImpl<D>,
+        n_rows: usize,
+    ) -> ParquetResult<Self> {
+        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let mut read = 0;
+        while read < n_rows {
+            let levels = (Some(&mut defined), Some(&mut repeated));
+            let (rows, _, _) =
+                reader.read_records(n_rows - read, levels.0, levels.1, &mut values)?;
+            if rows == 0 {
+                return Err(short("rows"));
+            }
+            read += rows;
+        }
+        Ok(Self { values: values.into_iter(), defined: defined.into_iter(), repeated })
+    }
+}
+
+/// Passes over `n_rows` rows.
+pub(super) fn skip<D: DataType>(
+    reader: &mut ColumnReaderImpl<D>,
+    n_rows: usize,
+) -> ParquetResult<()> {
+    if reader.skip_records(n_rows)? == n_rows { Ok(()) } else { Err(short("rows")) }
 }
 
 pub(super) fn short(what: &str) -> ParquetError {
@@ -301,28 +295,7 @@ impl Columns {
 
     fn column<T: Typed>(&mut self) -> ParquetResult<Column<T::T>> {
         let n_rows = self.n_rows;
-        let reader = self.reader::<T>()?;
-        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
-        let mut read = 0;
-        while read < n_rows {
-            let levels = (Some(&mut defined), Some(&mut repeated));
-            let (rows, _, _) =
-                reader.read_records(n_rows - read, levels.0, levels.1, &mut values)?;
-            if rows == 0 {
-                return Err(short("rows"));
-            }
-            read += rows;
-        }
-        Ok(Column { values: values.into_iter(), defined: defined.into_iter(), repeated })
-    }
-
-    /// One row of the next column; it then stands behind `n` of them.
-    fn first_of<T: Typed>(&mut self, n: usize) -> ParquetResult<Column<T::T>> {
-        let at = self.next;
-        let column = self.column::<T>()?;
-        self.next = at;
-        let behind = self.reader::<T>()?.skip_records(n - 1)?;
-        if behind == n - 1 { Ok(column) } else { Err(short("rows")) }
+        Column::read(self.reader::<T>()?, n_rows)
     }
 
     fn required<T: Typed>(&mut self) -> ParquetResult<std::vec::IntoIter<T::T>> {
@@ -374,6 +347,11 @@ pub(super) struct Lists<T> {
 }
 
 impl<T> Lists<T> {
+    /// Those of a map, which is never absent.
+    pub(super) const fn of_map(column: Column<T>) -> Self {
+        Self { column, at: 0, element: 1 }
+    }
+
     /// The elements of the next row.
     pub(super) fn next(&mut self, out: &mut Vec<T>) -> ParquetResult<()> {
         out.clear();
@@ -405,8 +383,8 @@ fn decode(columns: &mut Columns) -> ParquetResult<Vec<SeriesRows>> {
     let mut metric = columns.required::<ByteArrayType>()?;
     let mut id = columns.required::<Int64Type>()?;
     let mut ts = columns.required::<Int64Type>()?;
-    let mut keys = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
-    let mut texts = Lists { column: columns.column::<ByteArrayType>()?, at: 0, element: 1 };
+    let mut keys = Lists::of_map(columns.column::<ByteArrayType>()?);
+    let mut texts = Lists::of_map(columns.column::<ByteArrayType>()?);
     columns.next += PROMOTED_LABELS.len();
     let mut count = columns.required::<Int64Type>()?;
     let mut first_ts = columns.optional::<Int64Type>()?;
@@ -492,7 +470,11 @@ fn decode(columns: &mut Columns) -> ParquetResult<Vec<SeriesRows>> {
     Ok(all)
 }
 
-fn labels_of(metric: &ByteArray, keys: &[ByteArray], texts: &[ByteArray]) -> ParquetResult<Labels> {
+pub(super) fn labels_of(
+    metric: &ByteArray,
+    keys: &[ByteArray],
+    texts: &[ByteArray],
+) -> ParquetResult<Labels> {
     let mut pairs = vec![(METRIC_NAME, metric.as_utf8()?)];
     if keys.len() != texts.len() {
         return Err(short("labels"));

@@ -163,9 +163,15 @@ fn days_are_put_together_and_taken_from_there() {
     assert!(read.iter().all(|series| series.rows.is_sorted_by_key(|row| row.end_ms)));
     assert_eq!(read.len() as u64, file.series);
     // As queries read them.
-    let kept = history.month_rows(DAY, &state).unwrap().unwrap();
-    let mut seen = Rows::new();
-    for (place, labels) in kept.series().labels().iter().enumerate() {
+    let free = &|_: u64| Ok(());
+    let kept = history.month_rows(DAY, &state, free).unwrap().unwrap();
+    let (mut seen, mut series) = (Rows::new(), Vec::new());
+    let mut known = |labels: &Labels| {
+        series.push(labels.clone());
+        Ok(())
+    };
+    kept.labels(&Metrics::All, free, &mut known).unwrap();
+    for labels in &series {
         let days = month().first()..=month().last();
         let show = &mut |day: Day, summary: &WindowSummary, facts: RowFacts| {
             let key = (labels.clone(), facts.end_ms);
@@ -174,7 +180,7 @@ fn days_are_put_together_and_taken_from_there() {
             seen.insert(key.clone(), before[&key].clone());
             Ok(true)
         };
-        kept.rows(place as u32, days, Need::All, &|_| Ok(()), show).unwrap();
+        kept.rows(Sought::new(labels, &[]), days, Need::All, free, show).unwrap();
     }
     assert_eq!(seen.len() as u64, file.rows);
     drop(history);
@@ -355,8 +361,21 @@ fn histories_share_a_cache_that_follows_its_limit() {
         .collect();
     histories.iter().for_each(build_all);
     let read = |history: &History, day: Day| {
-        let rows = history.rows(day, &history.state()).unwrap().unwrap();
-        rows.day_row(0, Need::All, &|_| Ok(()), &mut WindowSummary::default()).unwrap();
+        let free = &|_: u64| Ok(());
+        let rows = history.rows(day, &history.state(), free).unwrap().unwrap();
+        let mut any = None;
+        let mut first = |labels: &Labels| {
+            any.get_or_insert_with(|| labels.clone());
+            Ok(())
+        };
+        rows.labels(&Metrics::All, free, &mut first).unwrap();
+        let (labels, mut n) = (any.unwrap(), 0);
+        let mut count = |_: &WindowSummary, _| {
+            n += 1;
+            Ok(())
+        };
+        rows.day_row(Sought::new(&labels, &[]), Need::All, free, &mut count).unwrap();
+        assert_eq!(n, 1);
     };
     days().iter().for_each(|day| histories.iter().for_each(|history| read(history, *day)));
     let all = cache.bytes();

@@ -52,6 +52,7 @@ pub use file_write::{
 pub use mem::{EntityId, MemIndex, Removed};
 pub(crate) use numbered::Numbered;
 pub use order::BlockOrder;
+pub(crate) use pattern::Pattern;
 pub use resolve::Cardinality;
 pub use sections::{INDEX_FOOTER_BYTES, INDEX_HEADER_BYTES, INDEX_MAGIC, INDEX_VERSION};
 pub(crate) use split::is_target;

@@ -2,7 +2,7 @@
 
 /// A reading of a pattern (anchored at both ends, the dot matches everything).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     /// `.*`
     Anything,
     /// `.+`
@@ -18,7 +18,7 @@ pub(super) enum Pattern {
 const META: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
 
 impl Pattern {
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         match text {
             ".*" => return Self::Anything,
             ".+" => return Self::NotEmpty,

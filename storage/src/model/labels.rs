@@ -115,6 +115,11 @@ impl Labels {
         self.0.len() as u64 + 32
     }
 
+    /// How many there are of this set, clones of one another.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// The set's bytes: equal for equal sets, usable as a key. Not ordered as [`Labels`] is.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,12 +1,14 @@
 //! The newest sample at a time from rows of hours, where samples are gone.
 
+use std::cell::RefCell;
+
 use super::merge::merge;
 use super::past::Past;
-use super::{Budget, Untold};
+use super::{Budget, Reservation, Untold};
 use crate::error::Result;
-use crate::history::{Day, HOUR_MS, Tier};
+use crate::history::{Day, HOUR_MS, Sought, Tier};
 use crate::model::window::Need;
-use crate::model::{Labels, SeriesData, WindowSummary, is_stale, stale_nan};
+use crate::model::{SeriesData, WindowSummary, is_stale, stale_nan};
 
 /// Hours looked back at between two looks at the deadline.
 const HOURS_PER_CHECK: i64 = 1_024;
@@ -14,10 +16,12 @@ const HOURS_PER_CHECK: i64 = 1_024;
 /// A series, and what of it is asked for.
 pub(super) struct Newest<'n> {
     pub(super) past: &'n Past<'n>,
-    pub(super) labels: &'n Labels,
+    pub(super) sought: Sought<'n>,
     /// Until when rows are all there is, but for samples that stayed or came later.
     pub(super) begin_ms: i64,
     pub(super) lookback_ms: i64,
+    /// For what is decoded of rows.
+    pub(super) memory: RefCell<Reservation>,
 }
 
 /// What rows tell beside the samples that are there.
@@ -135,13 +139,15 @@ impl Newest<'_> {
 
     fn row(&self, hour_end: i64, budget: &Budget) -> Result<Option<HourRow>> {
         let day = Day::of(hour_end);
-        let Some(rows) = self.past.rows(day)? else { return Ok(None) };
-        let Some(place) = rows.series().place(self.labels) else { return Ok(None) };
+        let charge = |bytes: u64| {
+            self.memory.borrow_mut().add(bytes)?;
+            budget.check()
+        };
+        let Some(rows) = self.past.rows(day, &charge)? else { return Ok(None) };
         let hour = (hour_end - day.start_ms()) / HOUR_MS;
         let Ok(hour) = u8::try_from(hour) else { return Ok(None) };
         let mut found = None;
-        let charge = |_: u64| budget.check();
-        rows.hour_rows(place, hour..=hour, Need::Edges, &charge, &mut |row, facts| {
+        rows.hour_rows(self.sought, hour..=hour, Need::Edges, &charge, &mut |row, facts| {
             let (summary, histograms) = (row.clone(), facts.histograms);
             found = Some(HourRow { summary, end_ms: facts.end_ms, histograms });
             Ok(())

@@ -2,7 +2,8 @@
 
 mod reading;
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +17,14 @@ use super::select::Selection;
 use super::tiling::{Kept, Plan, Stretch, WINDOW_BYTES, cuts_every_hour, plan};
 use super::{Budget, HISTOGRAMS_GONE, Reservation, SeriesSet, WindowSet};
 use crate::error::{Error, Result};
-use crate::history::{Day, DayRows, HOUR_MS, History, Month, MonthRows, SeriesIndex, State};
+use crate::history::{
+    Charge, Day, DayRows, HOUR_MS, History, Metrics, Month, MonthRows, Sought, State,
+};
 use crate::model::window::{Need, Pieces, Spaced};
 use crate::model::{Labels, SeriesData, TimeRange};
+
+/// Memory of a label set that was shown; the table doubles as it grows.
+const SEEN_BYTES: u64 = 2 * size_of::<(*const u8, Labels)>() as u64;
 
 /// The history as a query sees it: its state was taken after the head and the blocks.
 #[derive(Clone)]
@@ -39,18 +45,18 @@ impl Past<'_> {
     }
 
     /// The rows of a day. Fails where they are damaged, or were built anew meanwhile.
-    pub(super) fn rows(&self, day: Day) -> Result<Option<Arc<DayRows>>> {
-        self.as_it_is(day, |state| self.history.rows(day, state))
+    pub(super) fn rows(&self, day: Day, charge: &Charge<'_>) -> Result<Option<Arc<DayRows>>> {
+        self.as_it_is(day, |state| self.history.rows(day, state, charge))
     }
 
     /// Where the row of a day is.
-    fn source(&self, day: Day) -> Result<Option<Source>> {
+    fn source(&self, day: Day, charge: &Charge<'_>) -> Result<Option<Source>> {
         self.as_it_is(day, |state| {
             let own = state.days.get(&day.0).is_some_and(|built| built.day_file().is_some());
-            if !own && let Some(rows) = self.history.month_rows(day, state)? {
+            if !own && let Some(rows) = self.history.month_rows(day, state, charge)? {
                 return Ok(Some(Source::Month(rows)));
             }
-            Ok(self.history.rows(day, state)?.map(Source::Day))
+            Ok(self.history.rows(day, state, charge)?.map(Source::Day))
         })
     }
 
@@ -118,36 +124,43 @@ impl Past<'_> {
         days.iter().filter(deleted).count()
     }
 
-    /// Shows the label sets of a day's rows; those of days with the same series once.
+    /// Shows the label sets of the rows of `metrics` on these days, each once, and maybe others.
     pub(crate) fn series_of(
         &self,
         days: &[Day],
+        metrics: &Metrics,
         missing: &mut Vec<String>,
+        charge: &Charge<'_>,
         show: &mut dyn FnMut(&Labels) -> Result<()>,
     ) -> Result<()> {
-        let mut seen: Vec<Arc<SeriesIndex>> = Vec::new();
-        let mut unread = BTreeSet::new();
-        for day in days {
-            // One file, one message.
-            if unread.contains(&Month::of(*day)) && self.is_together(*day) {
-                continue;
+        // Sets that are held are one where they are equal.
+        let mut seen: HashMap<*const u8, Labels> = HashMap::new();
+        let mut show = |labels: &Labels| match seen.entry(labels.as_bytes().as_ptr()) {
+            Entry::Occupied(_) => Ok(()),
+            Entry::Vacant(place) => {
+                charge(SEEN_BYTES)?;
+                show(place.insert(labels.clone()))
             }
-            match self.source(*day) {
-                Ok(Some(source)) => {
-                    let series = match &source {
-                        Source::Day(rows) => rows.series(),
-                        Source::Month(rows) => rows.series(),
-                    };
-                    if !seen.iter().any(|known| Arc::ptr_eq(known, series)) {
-                        series.labels().iter().try_for_each(&mut *show)?;
-                        seen.push(Arc::clone(series));
-                    }
+        };
+        let mut unread = BTreeSet::new();
+        let mut together = None;
+        for day in days {
+            let month = Month::of(*day);
+            // One file, read once.
+            if self.is_together(*day) {
+                if together == Some(month) || unread.contains(&month) {
+                    continue;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    missing.push(lacking(&self.days_with(*day).0, error)?);
-                    unread.insert(Month::of(*day));
-                }
+                together = Some(month);
+            }
+            let read = self.source(*day, charge).and_then(|source| match source {
+                Some(Source::Day(rows)) => rows.labels(metrics, charge, &mut show),
+                Some(Source::Month(rows)) => rows.labels(metrics, charge, &mut show),
+                None => Ok(()),
+            });
+            if let Err(error) = read {
+                missing.push(lacking(&self.days_with(*day).0, error)?);
+                unread.insert(month);
             }
         }
         Ok(())
@@ -257,7 +270,8 @@ impl<'s> Tiled<'s> {
                 }
                 rows_end_ms = rows_end_ms.max(day.end_ms());
                 budget.check()?;
-                if let Err(error) = add_step(&mut steps, past, stretch, day) {
+                let charge = |bytes: u64| memory.lock().add(bytes);
+                if let Err(error) = add_step(&mut steps, past, stretch, day, &charge) {
                     let (of, days) = past.days_with(day);
                     let text = lacking(&of, error)?;
                     if days.clone().any(|day| past.kept(Day(day)).is_gone()) {
@@ -294,14 +308,24 @@ impl<'s> Tiled<'s> {
         self.memory.lock().add(bytes)
     }
 
-    /// Whether there are rows of series `i` among the days of the plan.
-    fn has_rows(&self, i: usize) -> bool {
-        let labels = self.selection.labels(i);
-        self.steps.iter().any(|step| match step {
-            Step::Samples(_) => false,
-            Step::Day(_, rows) | Step::Hours(.., rows) => rows.series().place(labels).is_some(),
-            Step::Month(_, rows) => rows.series().place(labels).is_some(),
-        })
+    fn sought(&self, i: usize) -> Sought<'_> {
+        Sought::new(self.selection.labels(i), self.selection.ids())
+    }
+
+    /// Whether there are rows of a series among the days of the plan.
+    fn has_rows(&self, sought: Sought<'_>) -> Result<bool> {
+        let charge = |bytes: u64| self.charge(bytes);
+        for step in &self.steps {
+            let has = match step {
+                Step::Samples(_) => false,
+                Step::Day(_, rows) | Step::Hours(.., rows) => rows.has(sought, &charge)?,
+                Step::Month(_, rows) => rows.has(sought, &charge)?,
+            };
+            if has {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Days of rows for which the head holds samples of a series that no row knows yet.
@@ -320,21 +344,27 @@ fn samples_of(stretch: &Stretch) -> Option<Step> {
 }
 
 /// Adds a stretch of rows of `day`; nothing where it has none.
-fn add_step(steps: &mut Vec<Step>, past: &Past<'_>, stretch: &Stretch, day: Day) -> Result<()> {
+fn add_step(
+    steps: &mut Vec<Step>,
+    past: &Past<'_>,
+    stretch: &Stretch,
+    day: Day,
+    charge: &Charge<'_>,
+) -> Result<()> {
     if let Stretch::Hours(_, from, to) = *stretch {
-        let rows = past.rows(day)?;
+        let rows = past.rows(day, charge)?;
         steps.extend(rows.map(|rows| Step::Hours(day, (from, to), rows)));
         return Ok(());
     }
     if let Some(Step::Month((_, last), rows)) = steps.last_mut()
         && last.next() == day
-        && rows.has(day)
+        && rows.has_day(day)
         && past.is_together(day)
     {
         *last = day;
         return Ok(());
     }
-    match past.source(day)? {
+    match past.source(day, charge)? {
         Some(Source::Day(rows)) => steps.push(Step::Day(day, rows)),
         Some(Source::Month(rows)) => steps.push(Step::Month((day, day), rows)),
         None => {}
@@ -365,12 +395,13 @@ impl WindowSet for Tiled<'_> {
         data: &mut SeriesData,
     ) -> Result<bool> {
         pieces.begin(self.need);
-        if !self.late.is_empty() && !self.has_rows(i) {
+        let sought = self.sought(i);
+        if !self.late.is_empty() && !self.has_rows(sought)? {
             // All that is known of it are samples, which need not move to whole hours.
             self.selection.read(i, self.asked, budget, data)?;
             return Ok(false);
         }
-        let mut reading = Reading { tiled: self, i, budget, data, pieces, rows: 0 };
+        let mut reading = Reading { tiled: self, i, sought, budget, data, pieces, rows: 0 };
         let outcome = reading.run()?;
         budget.count_read(reading.rows)?;
         match outcome {

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -16,10 +16,10 @@ use super::{Budget, Reservation, SeriesSet, Untold, WindowSet};
 use crate::block::{Block, Damage, ReadScratch};
 use crate::error::{Corruption, Error, Result};
 use crate::head::{HeadSelected, SeriesView};
-use crate::history::Day;
-use crate::index::PageRef;
+use crate::history::{Day, Metrics, Sought, series_id};
+use crate::index::{PageRef, Pattern};
 use crate::model::window::{Need, Spaced};
-use crate::model::{Labels, Matcher, SeriesData, SeriesOrd, TimeRange};
+use crate::model::{Labels, METRIC_NAME, MatchOp, Matcher, SeriesData, SeriesOrd, TimeRange};
 
 /// Series taken from an index between two looks at the budget.
 const SERIES_PER_CHECK: usize = 4096;
@@ -27,7 +27,8 @@ const SERIES_PER_CHECK: usize = 4096;
 const DAMAGES_TOLD_MAX: usize = 5;
 
 /// Memory of one selected series apart from its labels and what the head lends.
-const SELECTED_ENTRY_BYTES: u64 = (size_of::<Entry>() + 2 * size_of::<Part>()) as u64;
+const SELECTED_ENTRY_BYTES: u64 =
+    (size_of::<Entry>() + 2 * size_of::<Part>() + size_of::<i64>()) as u64;
 /// Memory of a look-up by label set; the table doubles as it grows.
 const LOOKUP_BYTES: u64 = 2 * size_of::<(Labels, u32)>() as u64;
 
@@ -57,6 +58,8 @@ pub(crate) struct Selection<'h> {
     samples_begin_ms: Option<i64>,
     blocks: Vec<Arc<Block>>,
     entries: Vec<Entry>,
+    /// What names them in rows, ascending; unused while none are read.
+    ids: OnceLock<Vec<i64>>,
     parts: Vec<Part>,
     pages: Vec<(u32, PageRef)>,
     missing: Vec<String>,
@@ -125,6 +128,28 @@ fn add_block(
     })
 }
 
+/// The metrics that matchers allow.
+fn metrics_of(matchers: &[Matcher]) -> Metrics {
+    let of_name = matchers.iter().filter(|matcher| matcher.name == METRIC_NAME);
+    let mut metrics = Metrics::All;
+    for matcher in of_name {
+        match matcher.op {
+            MatchOp::Equal => return Metrics::Named(vec![matcher.value.clone()]),
+            MatchOp::Regex => match Pattern::read(&matcher.value) {
+                Pattern::Literals(names) => metrics = Metrics::Named(names),
+                Pattern::StartsWith(prefix) | Pattern::Prefix(prefix)
+                    if metrics == Metrics::All =>
+                {
+                    metrics = Metrics::Beginning(prefix);
+                }
+                _ => {}
+            },
+            MatchOp::NotEqual | MatchOp::NotRegex => {}
+        }
+    }
+    metrics
+}
+
 /// Adds the series that rows alone tell of.
 fn add_rows(
     gather: &mut Gather,
@@ -133,14 +158,16 @@ fn add_rows(
     wanted: &Wanted<'_>,
     (budget, memory, missing): (&Budget, &mut Reservation, &mut Vec<String>),
 ) -> Result<()> {
+    let memory = RefCell::new(memory);
+    let charge = |bytes: u64| memory.borrow_mut().add(bytes);
     let mut n = 0usize;
-    past.series_of(days, missing, &mut |labels| {
+    past.series_of(days, &metrics_of(wanted.matchers), missing, &charge, &mut |labels| {
         if n.is_multiple_of(SERIES_PER_CHECK) {
             budget.check_series(gather.entries.len() as u64)?;
         }
         n += 1;
         if wanted.matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name))) {
-            memory.add(SELECTED_ENTRY_BYTES + LOOKUP_BYTES)?;
+            memory.borrow_mut().add(SELECTED_ENTRY_BYTES + LOOKUP_BYTES)?;
             gather.entry(labels.clone());
         }
         Ok(())
@@ -223,12 +250,23 @@ impl<'h> Selection<'h> {
             samples_begin_ms,
             blocks,
             entries,
+            ids: OnceLock::new(),
             parts,
             pages,
             missing,
             damages,
             dropped,
             _memory: memory,
+        })
+    }
+
+    /// What names the series in rows, ascending.
+    pub(super) fn ids(&self) -> &[i64] {
+        self.ids.get_or_init(|| {
+            let mut ids: Vec<i64> =
+                self.entries.iter().map(|entry| series_id(&entry.labels)).collect();
+            ids.sort_unstable();
+            ids
         })
     }
 
@@ -343,7 +381,9 @@ impl SeriesSet for Selection<'_> {
         let (Some(past), Some(begin_ms)) = (&self.past, self.samples_begin_ms) else {
             return Ok(());
         };
-        let newest = Newest { past, labels: self.labels(i), begin_ms, lookback_ms };
+        let sought = Sought::new(self.labels(i), self.ids());
+        let memory = RefCell::new(budget.reserve(0)?);
+        let newest = Newest { past, sought, begin_ms, lookback_ms, memory };
         newest.read(times, budget, out, untold)
     }
 

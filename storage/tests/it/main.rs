@@ -9,4 +9,5 @@ mod history;
 mod import;
 mod model;
 mod rolling_cuts;
+mod rows;
 mod threads;

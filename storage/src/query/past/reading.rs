@@ -1,12 +1,11 @@
 //! One series of windows, read piece by piece.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Step, Tiled, hours_of};
 use crate::error::Result;
-use crate::history::{Day, DayRows, HOUR_MS, MonthRows, RowFacts, SeriesIndex};
+use crate::history::{Day, DayRows, HOUR_MS, MonthRows, RowFacts, Sought};
 use crate::model::window::{Need, Pieces};
 use crate::model::{SeriesData, TimeRange, WindowSummary, is_stale};
 use crate::query::late::Late;
@@ -27,6 +26,7 @@ pub(super) enum Outcome {
 pub(super) struct Reading<'r, 's> {
     pub(super) tiled: &'r Tiled<'s>,
     pub(super) i: usize,
+    pub(super) sought: Sought<'r>,
     pub(super) budget: &'r Budget,
     pub(super) data: &'r mut SeriesData,
     pub(super) pieces: &'r mut Pieces,
@@ -49,17 +49,16 @@ impl Reading<'_, '_> {
             return Ok(Outcome::Histograms);
         }
         let mut late = Late::new(&samples);
+        let sought = self.sought;
         let charge = |bytes: u64| tiled.charge(bytes);
-        if let Some(place) = rows.series().place(tiled.selection.labels(self.i)) {
-            rows.hour_rows(place, hours, tiled.need, &charge, &mut |row, facts| {
-                late.before(row, facts.end_ms - HOUR_MS, self.pieces);
-                self.row(rows.day, row, facts);
-                if late.skip(row) {
-                    tiled.left_out.store(true, Ordering::Relaxed);
-                }
-                Ok(())
-            })?;
-        }
+        rows.hour_rows(sought, hours, tiled.need, &charge, &mut |row, facts| {
+            late.before(row, facts.end_ms - HOUR_MS, self.pieces);
+            self.row(rows.day, row, facts);
+            if late.skip(row) {
+                tiled.left_out.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })?;
         late.rest(self.pieces);
         Ok(Outcome::Done)
     }
@@ -113,37 +112,21 @@ impl Reading<'_, '_> {
     /// Reads all of its pieces.
     pub(super) fn run(&mut self) -> Result<Outcome> {
         let tiled = self.tiled;
-        let labels = tiled.selection.labels(self.i);
         let changed = tiled.changed_days(self.i);
         let is_changed = |day: Day| changed.contains(&day.0) && !tiled.past.kept(day).is_gone();
-        // Files with the same series share its place.
-        let mut known: (*const SeriesIndex, Option<u32>) = (std::ptr::null(), None);
-        let mut place_in = |series: &Arc<SeriesIndex>| {
-            if known.0 != Arc::as_ptr(series) {
-                known = (Arc::as_ptr(series), series.place(labels));
-            }
-            known.1
-        };
         for step in &tiled.steps {
             let outcome = match step {
                 Step::Samples(range) => self.samples(*range)?,
                 Step::Day(day, _) if is_changed(*day) => self.samples(day.range())?,
-                Step::Day(day, rows) => match place_in(rows.series()) {
-                    Some(place) => self.day(*day, rows, place)?,
-                    None => continue,
-                },
+                Step::Day(day, rows) => self.day(*day, rows)?,
                 Step::Hours(day, hours, _) if is_changed(*day) => {
                     self.samples(hours_of(*day, *hours))?
                 }
                 Step::Hours(day, hours, rows) if tiled.late.contains(&day.0) => {
                     self.late_hours(rows, hours.0..=hours.1, hours_of(*day, *hours))?
                 }
-                Step::Hours(day, hours, rows) => match place_in(rows.series()) {
-                    Some(place) => self.hours(*day, *hours, rows, place)?,
-                    None => continue,
-                },
+                Step::Hours(day, hours, rows) => self.hours(*day, *hours, rows)?,
                 Step::Month((first, last), rows) => {
-                    let place = place_in(rows.series());
                     let mut from = *first;
                     let mut outcome = Outcome::Done;
                     // Between days that changed.
@@ -151,7 +134,7 @@ impl Reading<'_, '_> {
                         if !is_changed(day) {
                             continue;
                         }
-                        outcome = self.days((from, day.previous()), rows, place)?;
+                        outcome = self.days((from, day.previous()), rows)?;
                         if matches!(outcome, Outcome::Done) {
                             outcome = self.samples(day.range())?;
                         }
@@ -161,7 +144,7 @@ impl Reading<'_, '_> {
                         from = day.next();
                     }
                     match outcome {
-                        Outcome::Done => self.days((from, *last), rows, place)?,
+                        Outcome::Done => self.days((from, *last), rows)?,
                         Outcome::Histograms => outcome,
                     }
                 }
@@ -175,31 +158,28 @@ impl Reading<'_, '_> {
 
     /// The row of a day. Where it does not say what is needed, its samples; a day may also have more resets than
     /// its row tells, while its hours have not.
-    fn day(&mut self, day: Day, rows: &DayRows, place: u32) -> Result<Outcome> {
-        let (tiled, mut summary) = (self.tiled, WindowSummary::default());
+    fn day(&mut self, day: Day, rows: &DayRows) -> Result<Outcome> {
+        let tiled = self.tiled;
         let charge = |bytes: u64| tiled.charge(bytes);
-        let Some(facts) = rows.day_row(place, tiled.need, &charge, &mut summary)? else {
-            return Ok(Outcome::Done);
-        };
-        if tiled.need == Need::Resets && !summary.pre_resets.are_told() {
-            return self.hours(day, (1, 24), rows, place);
+        let mut unsaid = None;
+        rows.day_row(self.sought, tiled.need, &charge, &mut |summary, facts| {
+            let by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
+            if by_hours || !self.row(day, summary, facts) {
+                unsaid = Some(by_hours);
+            }
+            Ok(())
+        })?;
+        match unsaid {
+            None => Ok(Outcome::Done),
+            Some(true) => self.hours(day, (1, 24), rows),
+            Some(false) => self.samples(day.range()),
         }
-        if self.row(day, &summary, facts) {
-            return Ok(Outcome::Done);
-        }
-        self.samples(day.range())
     }
 
     /// The rows of neighbouring days of a month, as [`Reading::day`] reads each.
-    fn days(
-        &mut self,
-        (mut from, to): (Day, Day),
-        rows: &MonthRows,
-        place: Option<u32>,
-    ) -> Result<Outcome> {
+    fn days(&mut self, (mut from, to): (Day, Day), rows: &MonthRows) -> Result<Outcome> {
         let tiled = self.tiled;
-        let charge = |bytes: u64| tiled.charge(bytes);
-        let Some(place) = place else { return Ok(Outcome::Done) };
+        let (sought, charge) = (self.sought, |bytes: u64| tiled.charge(bytes));
         while from <= to {
             let mut unsaid = None;
             let mut show = |day: Day, summary: &WindowSummary, facts: RowFacts| {
@@ -209,13 +189,11 @@ impl Reading<'_, '_> {
                 }
                 Ok(unsaid.is_none())
             };
-            rows.rows(place, from..=to, tiled.need, &charge, &mut show)?;
+            rows.rows(sought, from..=to, tiled.need, &charge, &mut show)?;
             let Some((day, by_hours)) = unsaid else { break };
-            let outcome = match tiled.past.rows(day)?.filter(|_| by_hours) {
-                Some(of_day) => match of_day.series().place(tiled.selection.labels(self.i)) {
-                    Some(place) => self.hours(day, (1, 24), &of_day, place)?,
-                    None => Outcome::Done,
-                },
+            let of_day = if by_hours { tiled.past.rows(day, &charge)? } else { None };
+            let outcome = match of_day {
+                Some(of_day) => self.hours(day, (1, 24), &of_day)?,
                 None => self.samples(day.range())?,
             };
             if let Outcome::Histograms = outcome {
@@ -227,17 +205,11 @@ impl Reading<'_, '_> {
     }
 
     /// Rows of hours; from the first on that does not say what is needed, the samples.
-    fn hours(
-        &mut self,
-        day: Day,
-        (from, to): (u8, u8),
-        rows: &DayRows,
-        place: u32,
-    ) -> Result<Outcome> {
+    fn hours(&mut self, day: Day, (from, to): (u8, u8), rows: &DayRows) -> Result<Outcome> {
         let tiled = self.tiled;
         let charge = |bytes: u64| tiled.charge(bytes);
         let mut unsaid = None;
-        rows.hour_rows(place, from..=to, tiled.need, &charge, &mut |summary, facts| {
+        rows.hour_rows(self.sought, from..=to, tiled.need, &charge, &mut |summary, facts| {
             if unsaid.is_none() && !self.row(day, summary, facts) {
                 let begin = facts.end_ms - HOUR_MS;
                 unsaid = Some(TimeRange::new(begin + 1, hours_of(day, (from, to)).max));
