@@ -1,10 +1,14 @@
 //! The command line. Exit codes: 0 done, 1 failed while running, 2 wrong usage (of flags or config).
 
+mod agreement;
 mod compact;
 mod history;
 mod import;
+mod look;
+mod place;
 mod selected;
 mod serve;
+mod slo;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -50,6 +54,19 @@ enum Command {
     /// imported; 1: something is not, see the lines before; 2: wrong usage.
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Check, convert and change definitions of SLOs
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
+    /// Time that is counted otherwise in SLOs: make, list and revoke
+    #[command(subcommand)]
+    Exclusion(agreement::ExclusionCommand),
+    /// Statements of agreements: show, close and verify
+    #[command(subcommand)]
+    Sla(agreement::SlaCommand),
+    /// What SLOs or an agreement came to in one period, as CSV, JSON, Parquet or a page to be printed
+    ///
+    /// Exit code 0: written; 1: failed; 2: wrong usage.
+    Report(agreement::ReportArgs),
     /// Check a config file and print what is wrong with it
     CheckConfig {
         /// The file
@@ -167,6 +184,9 @@ struct ServeArgs {
     /// variables) or file:///folder
     #[arg(long = "history.url", value_name = "URL")]
     history_url: Option<StoreUrl>,
+    /// Directory of the definitions of SLOs (OpenSLO v1 documents), watched for changes
+    #[arg(long = "slo.dir", value_name = "DIR")]
+    slo_dir: Option<PathBuf>,
     /// When a write is acknowledged: 'always' (once it is on disk) or an interval such as 200ms
     /// (what came within it can be lost in a crash) [default: always]
     #[arg(long = "wal.sync", value_name = "MODE")]
@@ -207,6 +227,9 @@ impl ServeArgs {
         if self.history_url.is_some() {
             config.history.url = self.history_url;
         }
+        if self.slo_dir.is_some() {
+            config.slo.dir = self.slo_dir;
+        }
         set(&mut config.wal.sync, self.wal_sync);
         set(&mut config.log.level, self.log_level);
         set(&mut config.log.format, self.log_format);
@@ -239,6 +262,10 @@ pub fn main() -> ExitCode {
         }
         Command::History(command) => history::run(command),
         Command::Import(command) => import::run(command),
+        Command::Slo(command) => slo::run(command),
+        Command::Exclusion(command) => agreement::exclusion(command),
+        Command::Sla(command) => agreement::sla(command),
+        Command::Report(args) => agreement::report(&args),
         Command::CheckConfig { file } => {
             let checked = load(Some(&file)).and_then(|config| Ok(config.validate()?));
             finish(checked.map(|()| print_line(&format!("{} is valid", file.display()))))
@@ -290,6 +317,10 @@ fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
     // Nothing more can be said when stderr is closed.
     let _ = writeln!(std::io::stderr(), "nines: {error:#}");
     ExitCode::from(code)
+}
+
+fn print_error(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn print_line(line: &str) {

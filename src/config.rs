@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use duration::{InvalidDuration, PromDuration};
 pub use history::{HistoryConfig, PolicyConfig, PolicyTable, Selectors};
 pub use sections::{
-    LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, StorageConfig, WalConfig, WebConfig,
-    WriteConfig,
+    LogConfig, LogFormat, LogLevel, MemoryConfig, QueryConfig, SloConfig, StorageConfig, WalConfig,
+    WebConfig, WriteConfig,
 };
 pub use store_url::StoreUrl;
 pub use values::{Retention, Sync};
@@ -45,6 +45,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The Parquet history and its copy in an object store.
     pub history: HistoryConfig,
+    /// Service level objectives.
+    pub slo: SloConfig,
     /// The write-ahead log.
     pub wal: WalConfig,
     /// Limits of remote write.
@@ -62,6 +64,7 @@ impl Default for Config {
             query: QueryConfig::default(),
             storage: StorageConfig::default(),
             history: HistoryConfig::default(),
+            slo: SloConfig::default(),
             wal: WalConfig::default(),
             write: WriteConfig::default(),
             log: LogConfig::default(),

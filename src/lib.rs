@@ -11,5 +11,6 @@ pub mod promql;
 pub mod queries;
 pub mod scheduler;
 pub mod senders;
+pub mod slo;
 pub mod telemetry;
 pub mod ui;

@@ -1,5 +1,6 @@
 //! The loops that keep the store in order: flush and retention in one thread, merging in another, rolling up in
-//! a third. Publishing the history, where there is an object store, has a fourth.
+//! a third. Publishing the history, where there is an object store, has a fourth; closing the statements of SLAs, where
+//! objectives are defined, a fifth.
 
 mod memory;
 mod publishing;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use nines_storage::{DbStats, Error, Store, give_free_memory_back};
 
 use crate::clock::now_ms;
-use crate::http::App;
+use crate::http::{App, StatementCloser};
 
 pub use memory::MemoryWatch;
 use publishing::Publishing;
@@ -23,6 +24,8 @@ const MAINTAIN_INTERVAL: Duration = Duration::from_secs(2);
 const MERGE_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause between two rounds of rolling up: days are due once, or when samples came late.
 const ROLL_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause between two rounds of closing statements of SLAs: they are due days after their periods.
+const CLOSE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running scheduler; it stops when this is dropped.
 pub struct Scheduler {
@@ -48,6 +51,13 @@ impl Scheduler {
         scheduler.repeat("nines-rollup", ROLL_INTERVAL, move |failing| {
             roll(&own_app, &own_store, failing)
         })?;
+        if app.config.slo.dir.is_some() {
+            let mut closer = StatementCloser::default();
+            let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
+            scheduler.repeat("nines-statements", CLOSE_INTERVAL, move |failing| {
+                close_statements(&own_app, &own_store, &mut closer, failing)
+            })?;
+        }
         if app.config.history.url.is_some() {
             let mut publishing = Publishing::default();
             scheduler.spawn("nines-publish", move || publishing.round(&app, &store))?;
@@ -169,6 +179,29 @@ fn roll(app: &App, store: &Store, was_failing: bool) -> bool {
         );
     }
     judge(app, "rolling up", result, was_failing)
+}
+
+/// A round of closing statements; says whether it failed.
+fn close_statements(
+    app: &App,
+    store: &Store,
+    closer: &mut StatementCloser,
+    was_failing: bool,
+) -> bool {
+    match closer.round(app, store) {
+        Ok(()) => {
+            if was_failing {
+                tracing::info!("closing statements of SLAs works again");
+            }
+            false
+        }
+        Err(error) => {
+            if !was_failing {
+                tracing::error!(%error, "statements of SLAs could not be closed; it is tried again");
+            }
+            true
+        }
+    }
 }
 
 /// Whether a round failed. A failure that lasts is logged once; a merge that is broken off is none.

@@ -13,6 +13,7 @@ use crate::clock::now_ms;
 use crate::config::{Config, Sync};
 use crate::http::{App, Phase, Server, Shutdown, router};
 use crate::scheduler::{MemoryWatch, Scheduler};
+use crate::slo::define::{Snapshot, Watch};
 use crate::telemetry::init_logging;
 
 /// Pause between two lines about a long replay.
@@ -64,6 +65,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let addr = server.local_addr().context("cannot read the own address")?;
     tracing::info!(address = %addr, "listening");
     let app = App::new(config);
+    let _slo_files = watch_definitions(&app)?;
     let shutdown = Shutdown::default();
     let drain = app.config.web.drain_timeout.0;
     let serving =
@@ -126,6 +128,46 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads the definitions of SLOs, if there are any, and looks for changes from then on.
+fn watch_definitions(app: &Arc<App>) -> anyhow::Result<Option<Watch>> {
+    let Some(dir) = &app.config.slo.dir else { return Ok(None) };
+    let registry = app.slo.open(dir).with_context(|| {
+        format!(
+            "cannot read the definitions of SLOs in {}: create the directory, or name another with --slo.dir",
+            dir.display()
+        )
+    })?;
+    tell(&registry.snapshot());
+    let own = Arc::clone(app);
+    let watch = Watch::start(registry, move |reloaded| match reloaded {
+        Ok(snapshot) => {
+            tell(&snapshot);
+            own.slo.record_definitions(now_ms());
+        }
+        Err(error) => {
+            tracing::error!(%error, "the definitions of SLOs cannot be read; those in force stay")
+        }
+    })
+    .context("cannot start the thread that watches the definitions of SLOs")?;
+    Ok(Some(watch))
+}
+
+/// What is in force, and what is wrong with the files.
+fn tell(snapshot: &Snapshot) {
+    for diagnostic in &snapshot.diagnostics {
+        tracing::warn!(code = diagnostic.code, "{diagnostic}");
+    }
+    let defined = &snapshot.definitions;
+    tracing::info!(
+        slos = defined.slos.len(),
+        services = defined.services.len(),
+        slas = defined.slas.len(),
+        exclusions = defined.exclusions.len(),
+        findings = snapshot.diagnostics.len(),
+        "definitions of SLOs in force"
+    );
+}
+
 /// How long a stop waits for the flush before it. What is not flushed by then is in the log.
 const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -154,6 +196,9 @@ fn open(app: &App) -> anyhow::Result<Store> {
         }
     };
     let store = open_store(&app.config, &progress)?;
+    app.slo
+        .open_journals(&app.config.data, now_ms())
+        .context("cannot list the journals of SLOs in the data directory")?;
     match store.take_back(now_ms()) {
         Ok(done) if done.days_taken > 0 => {
             tracing::info!(days = done.days_taken, "history taken from the object store");

@@ -1,5 +1,7 @@
 //! The sections of the file and their defaults.
 
+use std::path::PathBuf;
+
 use nines_storage::StoreOptions;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,16 @@ pub struct MemoryConfig {
     pub max_series_bytes: u64,
     /// Bytes of opened history that are kept for the next query; fewer when others need the memory.
     pub max_history_bytes: u64,
+}
+
+/// Service level objectives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SloConfig {
+    /// The directory of the definitions (OpenSLO documents); watched.
+    pub dir: Option<PathBuf>,
+    /// Bytes of counted days that are kept for the next question.
+    pub max_ledger_bytes: u64,
 }
 
 /// Limits of queries.
@@ -167,6 +179,12 @@ impl Default for MemoryConfig {
             max_series_bytes: usable / 10 * 6,
             max_history_bytes: usable / 16,
         }
+    }
+}
+
+impl Default for SloConfig {
+    fn default() -> Self {
+        Self { dir: None, max_ledger_bytes: usable_bytes() / 32 }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct App {
     pub(super) query_slots: Arc<Semaphore>,
     pub(super) write_slots: Arc<Semaphore>,
     pub(super) engine: super::evaluate::QueryEngine,
+    /// Service level objectives.
+    pub(crate) slo: super::slo::SloState,
     /// What running queries and unsent answers hold.
     pub query_memory: Arc<MemoryPool>,
     inflight_bytes: AtomicU64,
@@ -63,6 +65,7 @@ impl App {
             senders: Senders::default(),
             queries: Queries::default(),
             started_ms: now_ms(),
+            slo: super::slo::SloState::new(&config.slo),
             query_memory: MemoryPool::new(config.query.max_total_bytes),
             inflight_bytes: AtomicU64::new(0),
             memory_short: AtomicBool::new(false),

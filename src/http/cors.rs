@@ -74,7 +74,10 @@ fn is_own(origin: &HeaderValue, headers: &HeaderMap, web: &WebConfig) -> bool {
 /// Whether a path leads to something that changes the store or the process.
 fn mutates(path: &str) -> bool {
     let path = path.strip_prefix(PREFIX).unwrap_or(path);
-    WRITE_PATHS.contains(&path) || path.starts_with("/api/v1/admin/") || path.starts_with("/-/")
+    WRITE_PATHS.contains(&path)
+        || path.starts_with("/api/v1/admin/")
+        || path.starts_with("/-/")
+        || super::slo::mutates(path)
 }
 
 /// Adds the headers; answers `OPTIONS` on the API.
@@ -142,7 +145,19 @@ mod tests {
         for path in ["/api/v1/write", "/prometheus/api/prom/push", "/api/v1/admin/tsdb/snapshot"] {
             assert!(mutates(path), "{path}");
         }
-        for path in ["/api/v1/query", "/prometheus/api/v1/status/tsdb", "/", "/federate"] {
+        for path in
+            ["/api/slo/v1/exclusions/x/revoke", "/api/slo/v1/slas/a/statements/2026-02/close"]
+        {
+            assert!(mutates(path), "{path}");
+        }
+        for path in [
+            "/api/slo/v1/slas/a/statements/2026-02",
+            "/api/slo/v1/audit",
+            "/api/v1/query",
+            "/prometheus/api/v1/status/tsdb",
+            "/",
+            "/federate",
+        ] {
             assert!(!mutates(path), "{path}");
         }
     }

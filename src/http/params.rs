@@ -93,6 +93,14 @@ fn form_error(escape: String) -> Response {
 }
 
 impl Params {
+    /// Those of the URL alone, of a request whose body is something else.
+    pub(super) fn of_query(uri: &axum::http::Uri) -> ApiResult<Self> {
+        let mut pairs = Vec::new();
+        decode_form(uri.query().unwrap_or_default().as_bytes(), &mut pairs)
+            .map_err(|escape| ApiError::bad_data(format!("error parsing form values: {escape}")))?;
+        Ok(Self(pairs, None))
+    }
+
     /// The first value of `name`, or the empty string.
     #[must_use]
     pub(super) fn get(&self, name: &str) -> &str {

@@ -24,6 +24,7 @@ use super::time::parse_duration_ns;
 use crate::clock::now_ms;
 use crate::promql::{QueryOptions, QueryResult, Value};
 use crate::queries::Asked;
+use crate::slo::published::{PREFIX, Published};
 
 /// The data of a tenant that has none yet.
 pub(super) struct Nothing;
@@ -141,12 +142,13 @@ async fn answer(
     when: When,
 ) -> ApiResult<HeldBody> {
     let db = app.existing_db(&tenant.0)?;
+    let owner = tenant.0.clone();
     run(
         app,
         asked(from, tenant, &question.text, when),
         question.timeout,
         move |app, budget, waited| {
-            let evaluated = evaluate(app, db.as_ref(), &question, when, budget)?;
+            let evaluated = evaluate(app, (db.as_ref(), &owner), &question, when, budget)?;
             let bytes = value_bytes(&evaluated.value);
             // The value itself, and the text made of it.
             let _value = budget.reserve(bytes)?;
@@ -170,7 +172,7 @@ fn asked(from: From, tenant: &Tenant, text: &str, when: When) -> Asked {
 
 fn evaluate(
     app: &App,
-    db: Option<&Arc<Db>>,
+    (db, tenant): (Option<&Arc<Db>>, &str),
     question: &Question,
     when: When,
     budget: &Budget,
@@ -178,13 +180,23 @@ fn evaluate(
     let invalid = |why: String| ApiError::invalid_param("query", &why);
     let expr = evaluate::parse(&question.text).map_err(invalid)?;
     in_time(budget)?;
-    let data: &dyn Queryable = match db {
-        Some(db) => db.as_ref(),
-        None => &Nothing,
-    };
     let options =
         QueryOptions { lookback_ms: question.lookback_ms, per_step: question.stats == "all" };
-    app.engine.evaluate(data, (&expr, &question.text), when, &options, budget)
+    let definitions = app.slo.snapshot();
+    // Only who names a series of SLOs needs more than samples.
+    if definitions.definitions.slos.is_empty() || !question.text.contains(PREFIX) {
+        let data: &dyn Queryable = match db {
+            Some(db) => db.as_ref(),
+            None => &Nothing,
+        };
+        return app.engine.evaluate(data, (&expr, &question.text), when, &options, budget);
+    }
+    let owner = (db.map(Arc::as_ref), tenant);
+    let answered = app.slo.at_desk(owner, &definitions.definitions, budget, now_ms(), |desk| {
+        let published = Published { desk: *desk };
+        Ok(app.engine.evaluate(&published, (&expr, &question.text), when, &options, budget))
+    });
+    answered.map_err(|error| ApiError::internal(error.to_string()))?
 }
 
 /// An error when the query's time is up, or nobody waits for it any more.
@@ -244,11 +256,12 @@ pub(super) async fn instant_value(
     at: i64,
 ) -> ApiResult<(Value, Vec<String>)> {
     let db = app.existing_db(&tenant.0)?;
+    let owner = tenant.0.clone();
     let question =
         Question { text, timeout: None, limit: None, lookback_ms: None, stats: String::new() };
     let asked = asked(from, tenant, &question.text, When::At(at));
     run(app, asked, None, move |app, budget, _| {
-        let evaluated = evaluate(app, db.as_ref(), &question, When::At(at), budget)?;
+        let evaluated = evaluate(app, (db.as_ref(), &owner), &question, When::At(at), budget)?;
         let mut notes = evaluated.warnings;
         notes.extend(evaluated.infos);
         Ok((evaluated.value, notes))

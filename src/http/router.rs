@@ -15,7 +15,7 @@ use super::app::App;
 use super::error::plain;
 use super::{
     admin, cardinality, cors, costs, empty, exemplars, federate, labels, lifecycle, metadata,
-    metrics, pages, query, series, status, tsdb, write,
+    metrics, pages, query, series, slo, status, tsdb, write,
 };
 
 /// The prefix under which everything is answered as well, for configurations that have it.
@@ -28,7 +28,7 @@ pub(super) const WRITE_PATHS: [&str; 4] =
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
     let changing = changing().route_layer(from_fn_with_state(app.clone(), cors::guard));
-    let routes = Router::new().merge(api()).merge(changing).merge(root());
+    let routes = Router::new().merge(api()).merge(slo::routes()).merge(changing).merge(root());
     Router::new()
         .merge(routes.clone())
         .nest(PREFIX, routes)
@@ -95,8 +95,9 @@ fn changing() -> Router<Arc<App>> {
         .route("/api/v1/admin/tsdb/delete_series", post_put(admin::delete_series))
         .route("/api/v1/admin/tsdb/clean_tombstones", post_put(admin::clean_tombstones))
         .route("/api/v1/admin/tsdb/snapshot", post_put(admin::snapshot))
-        .route("/-/reload", lifecycle_route())
-        .route("/-/quit", lifecycle_route());
+        .route("/-/reload", post_put(lifecycle::reload).fallback(lifecycle::wrong_method))
+        .route("/-/quit", lifecycle_route())
+        .merge(slo::changing_routes());
     WRITE_PATHS.into_iter().fold(router, |router, path| router.route(path, post(write::write)))
 }
 

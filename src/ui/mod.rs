@@ -6,6 +6,7 @@ mod graph;
 mod landing;
 mod layout;
 mod queries;
+mod report;
 mod verdict;
 
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ pub use cardinality::{CardinalityPage, Seen, Usage, cardinality};
 pub use graph::{GraphPage, GraphRow, graph};
 pub use landing::landing;
 pub use queries::{ORDERS, QueriesPage, queries};
+pub use report::report;
 pub use verdict::{Explosion, Verdict};
 
 /// What the front page shows.

@@ -31,7 +31,7 @@ use crate::append::{Exemplar, Metadata};
 use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_block};
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::head::{Appender, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
+use crate::head::{Appender, Changes, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
 use crate::history::{History, Metrics, RowCache, Tier};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
@@ -172,6 +172,12 @@ impl Db {
     /// flushed early, so that at least its samples leave the memory.
     pub fn close_to_series(&self, closed: bool) {
         self.head.closed_to_series.store(closed, Ordering::Relaxed);
+    }
+
+    /// Which days changed after somebody had counted them.
+    #[must_use]
+    pub const fn changes(&self) -> &Changes {
+        &self.head.changes
     }
 
     fn snapshot(&self) -> Arc<BlockSet> {
@@ -377,6 +383,7 @@ impl Db {
                 Err(error) => return Err(error),
             }
         }
+        self.head.changes.note_range(range);
         answer.map(|()| touched)
     }
 

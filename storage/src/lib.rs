@@ -10,6 +10,7 @@ mod compact;
 mod db;
 pub mod disk;
 mod error;
+mod flat;
 mod head;
 mod heap;
 pub mod history;
@@ -26,8 +27,9 @@ pub mod wal;
 pub use append::{AppendOutcome, Exemplar, Metadata, REJECTIONS_KEPT_MAX, RejectReason, Rejection};
 pub use db::{Db, Importing, RolledDay};
 pub use error::{Corruption, Error, ErrorKind, Result};
+pub use flat::{FLAT_ROWS_MAX, FlatColumn, flat_table};
 pub use head::{
-    Appender, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
+    Appender, Changes, Explore, Exploring, SERIES_SYMBOLS_MAX, SeriesHandle, SymbolHash, SymbolKeys,
 };
 pub use heap::{give_free_memory_back, give_large_blocks_back};
 pub use imports::{IMPORTS_VERSION, ImportState, Imports};

@@ -25,6 +25,7 @@ mod promql_script;
 mod promql_scripts;
 mod script_histogram;
 mod server;
+mod slo_sla;
 mod tidy;
 mod tiling;
 mod year;

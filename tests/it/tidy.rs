@@ -28,6 +28,7 @@ const STORAGE_FLOORS: &[(&str, u32)] = &[
     ("options", 3),
     ("disk", 1),
     ("append", 1),
+    ("flat", 1),
     ("codec", 0),
     ("model", 0),
     ("error", 0),
@@ -50,6 +51,7 @@ const ROOT_FLOORS: &[(&str, u32)] = &[
     ("http", 5),
     ("scheduler", 5),
     ("ui", 4),
+    ("slo", 3),
     ("import", 2),
     ("objects", 2),
     ("promql", 1),
@@ -191,6 +193,7 @@ fn crates_do_not_know_what_they_must_not() {
         ("storage/src/rollup", &["parquet"]),
         ("proto/src", &["nines_storage", "tokio", "axum"][..]),
         ("src/promql", &["axum", "tokio", "nines_proto"][..]),
+        ("src/slo", &["axum", "tokio", "nines_proto"][..]),
         ("src/ui", &["axum", "tokio"][..]),
     ];
     for (dir, names) in forbidden {

@@ -60,6 +60,7 @@ impl Db {
         let meta = sealed.publish()?;
         let block = self.open_block(&meta)?;
         self.publish(|blocks| blocks.push(block));
+        self.head.changes.note_range(meta.range());
         Ok(meta)
     }
 

@@ -191,6 +191,9 @@ impl<'a> Appender<'a> {
         let applied = self.apply(&mut outcome);
         // Once more: a flush that began in between counts what was applied behind it as new.
         self.head.widen_bounds(seen);
+        if let Some(seen) = seen {
+            self.head.changes.note_late(seen, self.buffers.samples.iter().map(|sample| sample.ts));
+        }
         self.bind_learnt();
         self.head.wal()?.sync(applied?)?;
         Ok(outcome)

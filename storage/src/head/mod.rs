@@ -11,6 +11,7 @@
 //! in which they were judged, and replay judges them the same. Nothing waits for the disk under a lock.
 
 mod appender;
+mod changes;
 mod chunks;
 mod creating;
 mod definitions;
@@ -45,6 +46,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 
 pub use appender::{Appender, SeriesHandle};
+pub use changes::Changes;
 pub use explore::{Explore, Exploring};
 pub(crate) use flush::{Part, WriteOrder};
 pub(crate) use replay::Replayer;
@@ -220,6 +222,8 @@ pub(crate) struct Head {
     growth: Mutex<[u64; 2]>,
     /// Whether no series may be added for now, whatever the limit on their number says.
     pub(crate) closed_to_series: AtomicBool,
+    /// What came late or went.
+    pub(crate) changes: Changes,
     pub(crate) counters: HeadCounters,
 }
 
@@ -262,6 +266,7 @@ impl Head {
             marks: Mutex::new(Marks::new(1)),
             growth: Mutex::new([0; 2]),
             closed_to_series: AtomicBool::new(false),
+            changes: Changes::default(),
             counters: HeadCounters::default(),
             options,
         }

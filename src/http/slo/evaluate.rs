@@ -1,0 +1,193 @@
+//! Exact figures of any interval: of an SLO that is installed, or of documents that come with the request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+
+use super::DOCUMENTS_BYTES_MAX;
+use super::error::{Problem, SloResult};
+use crate::clock::now_ms;
+use crate::http::app::App;
+use crate::http::asked::From;
+use crate::http::error::{ApiError, json};
+use crate::http::params::Params;
+use crate::http::run::run;
+use crate::http::tenant::Tenant;
+use crate::slo::define::load_texts;
+use crate::slo::definition::{Definitions, Slo};
+use crate::slo::desk::{Desk, is_of_group};
+use crate::slo::diagnostic::{Diagnostic, Severity};
+use crate::slo::error::{Result, SloError};
+use crate::slo::evaluate::Asked as Interval;
+use crate::slo::report::Report;
+
+/// The name of documents that come with a request.
+const BODY: &str = "-";
+
+/// The interval that `from` and `to` ask for; `None` when neither is there.
+pub(super) fn interval(params: &Params) -> SloResult<Option<Interval>> {
+    if params.get("from").is_empty() && params.get("to").is_empty() {
+        return Ok(None);
+    }
+    let from_ms = params.required_time("from")?;
+    let to_ms = params.time_or("to", now_ms())?;
+    if to_ms <= from_ms {
+        return Err(Problem::Invalid("to must be later than from".to_owned()));
+    }
+    Ok(Some(Interval { from_ms, to_ms, label: String::new() }))
+}
+
+/// `group=name=value`, as often as there are labels.
+pub(super) fn group(params: &Params) -> SloResult<BTreeMap<String, String>> {
+    let pair = |text: &str| {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Problem::Invalid(format!("group {text:?} is not a pair: write group=droplet=d1"))
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    params.all("group").map(pair).collect()
+}
+
+/// Runs a question about SLOs on a blocking thread, as queries are, and answers what it gives as JSON.
+pub(super) async fn ask<T: serde::Serialize + Send + 'static>(
+    app: &Arc<App>,
+    tenant: Tenant,
+    from: From,
+    asked: (&'static str, &str, Option<Definitions>),
+    question: impl FnOnce(&Desk<'_>) -> Result<T> + Send + 'static,
+) -> SloResult {
+    Ok(json_of(&found(app, tenant, from, asked, question).await?))
+}
+
+/// The same, answering what the question gives.
+pub(super) async fn found<T: Send + 'static>(
+    app: &Arc<App>,
+    tenant: Tenant,
+    from: From,
+    (kind, text, definitions): (&'static str, &str, Option<Definitions>),
+    question: impl FnOnce(&Desk<'_>) -> Result<T> + Send + 'static,
+) -> SloResult<T> {
+    let db = app.existing_db(&tenant.0)?;
+    let asked = from.asks(kind, &tenant).text(text);
+    let snapshot = app.slo.snapshot();
+    let answered = run(app, asked, None, move |app, budget, _| {
+        let definitions = definitions.as_ref().unwrap_or(&snapshot.definitions);
+        let owner = (db.as_deref(), tenant.0.as_str());
+        Ok(app.slo.at_desk(owner, definitions, budget, now_ms(), question))
+    })
+    .await?;
+    Ok(answered?)
+}
+
+pub(super) fn json_of<T: serde::Serialize>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => json(StatusCode::OK, body),
+        Err(error) => {
+            use axum::response::IntoResponse as _;
+            ApiError::internal(error.to_string()).into_response()
+        }
+    }
+}
+
+/// The documents of a request's body.
+pub(super) async fn body(app: &App, body: Body) -> SloResult<String> {
+    let whole = axum::body::to_bytes(body, DOCUMENTS_BYTES_MAX);
+    let bytes = match tokio::time::timeout(app.config.write.body_timeout.0, whole).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            return Err(Problem::Invalid(format!(
+                "the documents cannot be read, or have more than {DOCUMENTS_BYTES_MAX} bytes"
+            )));
+        }
+        Err(_) => return Err(Problem::Invalid("the documents did not arrive in time".to_owned())),
+    };
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| Problem::Invalid("the documents are not UTF-8".to_owned()))
+}
+
+/// What documents define; errors among them are an answer of their own.
+fn definitions(text: &str) -> SloResult<Definitions> {
+    let (definitions, diagnostics) = load_texts(&[(BODY, text)]);
+    let errors: Vec<Diagnostic> =
+        diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
+    if !errors.is_empty() {
+        return Err(Problem::Documents(errors));
+    }
+    if definitions.slos.is_empty() {
+        return Err(Problem::Invalid("the documents define no SLO".to_owned()));
+    }
+    Ok(definitions)
+}
+
+/// The reports of an SLO: of an interval, or of its own window now.
+fn reports(
+    desk: &Desk<'_>,
+    slo: &Slo,
+    interval: Option<&Interval>,
+    group: &BTreeMap<String, String>,
+) -> Result<Vec<Report>> {
+    let mut reports = match interval {
+        Some(interval) => desk.evaluator(slo).evaluate(interval)?,
+        None => desk.status(slo, desk.now_ms)?,
+    };
+    reports.retain(|report| is_of_group(report, group));
+    Ok(reports)
+}
+
+/// `POST /evaluate?from=&to=`: the SLOs of the body, without installing them.
+pub(in crate::http) async fn documents(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    from: From,
+    uri: Uri,
+    content: Body,
+) -> SloResult {
+    let params = Params::of_query(&uri)?;
+    let (interval, group) = (interval(&params)?, group(&params)?);
+    let text = body(&app, content).await?;
+    let definitions = definitions(&text)?;
+    let names: Vec<String> = definitions.slos.keys().cloned().collect();
+    let asked = ("slo_evaluate", names.join(", "), Some(definitions));
+    ask(&app, tenant, from, (asked.0, &asked.1, asked.2), move |desk| {
+        let mut all = Vec::new();
+        for slo in desk.definitions.slos.values() {
+            all.extend(reports(desk, slo, interval.as_ref(), &group)?);
+        }
+        Ok(all)
+    })
+    .await
+}
+
+/// `GET /slos/{id}/evaluate?from=&to=&group=`
+pub(in crate::http) async fn installed(
+    State(app): State<Arc<App>>,
+    tenant: Tenant,
+    from: From,
+    Path(name): Path<String>,
+    params: Params,
+) -> SloResult {
+    let (interval, group) = (interval(&params)?, group(&params)?);
+    let text = name.clone();
+    ask(&app, tenant, from, ("slo_evaluate", &text, None), move |desk| {
+        reports(desk, desk.slo(&name)?, interval.as_ref(), &group)
+    })
+    .await
+}
+
+/// `POST /validate`: what is wrong with the documents of the body.
+pub(in crate::http) async fn validate(State(app): State<Arc<App>>, content: Body) -> SloResult {
+    let text = body(&app, content).await?;
+    let (definitions, diagnostics) = load_texts(&[(BODY, &text)]);
+    let valid = diagnostics.iter().all(|one| one.severity != Severity::Error);
+    let slos: Vec<&String> = definitions.slos.keys().collect();
+    Ok(json_of(&serde_json::json!({ "valid": valid, "slos": slos, "diagnostics": diagnostics })))
+}
+
+/// A request that names what does not exist.
+pub(super) fn invalid(why: impl Into<String>) -> SloError {
+    SloError::Invalid(why.into())
+}

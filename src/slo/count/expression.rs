@@ -1,0 +1,86 @@
+//! What is no sum of selectors is asked of PromQL, at the end of every slice. It is drawn from rates and the like, so
+//! that what it counts is not exact.
+
+use std::collections::BTreeMap;
+
+use nines_storage::model::Labels;
+
+use super::{Asker, Group, group_of};
+use crate::config::PromDuration;
+use crate::promql::{Engine, EngineOptions, QueryOptions, Value, parse};
+use crate::slo::definition::Slice;
+use crate::slo::error::{Result, SloError};
+use crate::slo::slices::Slot;
+
+/// What stands for the length of a slice in an expression.
+const WINDOW: &str = "$__window";
+
+/// Slices of every group, between `edges`.
+pub(super) fn slots(
+    asker: &Asker<'_>,
+    (expr, total): (&str, Option<&str>),
+    edges: &[i64],
+) -> Result<BTreeMap<Group, Vec<Slot>>> {
+    let Slice::Fixed(length) = asker.objective.slice else {
+        return Err(SloError::Invalid(
+            "an expression that is no sum of selectors needs slices of minutes or hours".to_owned(),
+        ));
+    };
+    let mut groups: BTreeMap<Group, Vec<Slot>> = BTreeMap::new();
+    let n = edges.len().saturating_sub(1);
+    let mut put = |labels: &Labels, at: i64, value: f64, is_total: bool| {
+        // Slices that an edge has cut are not asked for.
+        let Ok(end) = edges.binary_search(&at) else { return };
+        if end == 0 || !value.is_finite() {
+            return;
+        }
+        let group = group_of(asker.slo, labels);
+        let slots = groups.entry(group).or_insert_with(|| vec![Slot::default(); n]);
+        let Some(slot) = slots.get_mut(end - 1) else { return };
+        match is_total {
+            true => {
+                slot.total.add(value);
+                slot.samples += 1;
+            }
+            false => slot.part.add(value),
+        }
+    };
+    evaluate(asker, expr, length, edges, &mut |labels, at, value| {
+        put(labels, at, value, false);
+        if total.is_none() {
+            put(labels, at, 1.0, true);
+        }
+    })?;
+    if let Some(total) = total {
+        evaluate(asker, total, length, edges, &mut |labels, at, value| {
+            put(labels, at, value, true)
+        })?;
+    }
+    Ok(groups)
+}
+
+fn evaluate(
+    asker: &Asker<'_>,
+    expr: &str,
+    length: i64,
+    edges: &[i64],
+    show: &mut dyn FnMut(&Labels, i64, f64),
+) -> Result<()> {
+    let first = edges.iter().skip(1).copied().find(|edge| edge % length == 0);
+    let (Some(first), Some(&last)) = (first, edges.last()) else { return Ok(()) };
+    let window = PromDuration(std::time::Duration::from_millis(length.unsigned_abs())).to_string();
+    let text = expr.replace(WINDOW, &window);
+    let failed = |error: &dyn std::fmt::Display| SloError::Query(format!("{error}: {text}"));
+    let parsed = parse(&text).map_err(|error| failed(&error.render(&text)))?;
+    let engine = Engine::new(EngineOptions::default());
+    let options = QueryOptions::default();
+    let answer = engine
+        .range(asker.data, &parsed, &text, first, last, length, &options, asker.budget)
+        .map_err(|error| failed(&error))?;
+    if let Value::Matrix(series) = answer.value {
+        for one in &series {
+            one.floats.iter().for_each(|(at, value)| show(&one.labels, *at, *value));
+        }
+    }
+    Ok(())
+}

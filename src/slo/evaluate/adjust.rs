@@ -1,0 +1,211 @@
+//! What exclusions and the life of a group change in what was counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Counts, Evaluator, Time};
+use crate::slo::calendar::day_boundaries;
+use crate::slo::count::{Asker, Group};
+use crate::slo::definition::{ExclusionMode, Method, Objective, Part, Sli, Slice};
+use crate::slo::error::Result;
+use crate::slo::exclusions::Excluded;
+use crate::slo::slices::{boundary_after, part_of, zone};
+use crate::slo::tally::Tally;
+
+/// A tally without what exclusions cover.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Adjusted {
+    pub(super) tally: Tally,
+    /// Slices that an exclusion says are good.
+    pub(super) assumed_good: u32,
+    /// What was taken away.
+    pub(super) taken: Tally,
+    /// By which exclusions.
+    pub(super) names: BTreeSet<String>,
+}
+
+impl Adjusted {
+    pub(super) fn new(raw: &Tally) -> Self {
+        Self {
+            tally: raw.clone(),
+            assumed_good: 0,
+            taken: Tally::default(),
+            names: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, part: &Tally, excluded: &Excluded<'_>) {
+        self.tally.take(part);
+        if excluded.mode == ExclusionMode::Good {
+            self.assumed_good += part.slices - part.absent.min(part.slices);
+        } else {
+            self.taken.add(part);
+        }
+        self.names.extend(excluded.names.iter().map(|name| (*name).to_owned()));
+    }
+
+    /// Takes bad events away; where they become good, the total stays.
+    fn take_events(&mut self, part: &Tally, side: Part, excluded: &Excluded<'_>) {
+        match (excluded.mode, side) {
+            (ExclusionMode::Exclude, _) => {
+                self.tally.part = self.tally.part.less(&part.part);
+                self.tally.total = self.tally.total.less(&part.total);
+                self.taken.part.merge(&part.part);
+                self.taken.total.merge(&part.total);
+                self.taken.slices += part.slices;
+            }
+            (ExclusionMode::Good, Part::Bad) => self.tally.part = self.tally.part.less(&part.part),
+            (ExclusionMode::Good, Part::Good) => {
+                let bad = part.total.less(&part.part);
+                self.tally.part.merge(&bad);
+            }
+        }
+        self.names.extend(excluded.names.iter().map(|name| (*name).to_owned()));
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    /// Since and until when a group is expected to have samples: from its first one to the slice behind its last
+    /// one. `None` where something else tells, or where everything is expected.
+    pub(super) fn life(&self, objective: &Objective, raw: &[Tally]) -> Option<(i64, i64)> {
+        let told = matches!(objective.sli, Sli::States { existence: Some(_), .. });
+        if self.slo.group_by.is_empty() || told {
+            return None;
+        }
+        let ends = raw.iter().filter_map(|tally| tally.data);
+        let (since, until) = ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
+        let next = boundary_after(objective.slice, zone(self.slo), until.saturating_add(1));
+        Some((since, next))
+    }
+
+    /// Counts the slices of (`from`, `to`] outside of a group's life as absent.
+    pub(super) fn mark_absent(
+        &self,
+        objective: &Objective,
+        tally: &mut Tally,
+        (from, to): (i64, i64),
+        life: Option<(i64, i64)>,
+    ) {
+        let Some((since, until)) = life else { return };
+        let before = self.n_slices(objective.slice, from, to.min(since));
+        let behind = self.n_slices(objective.slice, from.max(until), to);
+        tally.absent = (tally.absent + before + behind).min(tally.slices - tally.with_data);
+    }
+
+    /// Slices between two edges of slices.
+    pub(super) fn n_slices(&self, slice: Slice, from: i64, to: i64) -> u32 {
+        if to <= from {
+            return 0;
+        }
+        let n = match slice {
+            Slice::Fixed(length) => (to - from).div_euclid(length),
+            Slice::LocalDay => {
+                day_boundaries(zone(self.slo), from, to).len().saturating_sub(1) as i64
+            }
+        };
+        u32::try_from(n).unwrap_or(u32::MAX)
+    }
+
+    /// Takes what exclusions cover out of the counts of all groups.
+    pub(super) fn adjust(
+        &self,
+        asker: &Asker<'a>,
+        time: &Time,
+        excluded: &[Excluded<'a>],
+        groups: &mut BTreeMap<Group, Counts>,
+    ) -> Result<()> {
+        for one in excluded {
+            for (at, stretch) in time.stretches.iter().enumerate() {
+                let span = (one.from_ms.max(stretch.from_ms), one.to_ms.min(stretch.to_ms));
+                if span.0 >= span.1 {
+                    continue;
+                }
+                if self.slo.method == Method::Occurrences {
+                    take_events(asker, one, (at, span), groups)?;
+                } else {
+                    self.take_slices(asker, time, one, (at, span), groups)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_slices(
+        &self,
+        asker: &Asker<'a>,
+        time: &Time,
+        one: &Excluded<'a>,
+        (at, span): (usize, (i64, i64)),
+        groups: &mut BTreeMap<Group, Counts>,
+    ) -> Result<()> {
+        let boundaries = [span.0, span.1];
+        let all = asker.count(&boundaries, None)?.groups;
+        if one.labels.is_empty() || !self.slo.group_by.is_empty() {
+            // Whole slices of whole groups. The series of one that is down tell by the rest of the window.
+            let covered = match one.labels.is_empty() {
+                true => None,
+                false => {
+                    Some(asker.groups_within((time.from_ms, time.until_ms), &|series| {
+                        one.covers(series)
+                    })?)
+                }
+            };
+            for (group, counts) in groups.iter_mut() {
+                if covered.as_ref().is_some_and(|covered| !covered.contains(group)) {
+                    continue;
+                }
+                let found = all.get(group).and_then(|tallies| tallies.first()).cloned();
+                let mut part = found.unwrap_or_else(|| Tally {
+                    slices: self.n_slices(asker.objective.slice, span.0, span.1),
+                    ..Tally::default()
+                });
+                self.mark_absent(asker.objective, &mut part, span, counts.life);
+                if let Some(adjusted) = counts.adjusted.get_mut(at) {
+                    adjusted.take(&part, one);
+                }
+            }
+            return Ok(());
+        }
+        // Of series that are counted together, the samples of those that are covered.
+        let others = asker.count(&boundaries, Some(&|series| !one.covers(series)))?.groups;
+        for (group, counts) in groups.iter_mut() {
+            let first = |of: &BTreeMap<Group, Vec<Tally>>| {
+                of.get(group).and_then(|tallies| tallies.first()).cloned()
+            };
+            let (Some(part), Some(adjusted)) = (first(&all), counts.adjusted.get_mut(at)) else {
+                continue;
+            };
+            adjusted.take(&part, one);
+            if let Some(mut left) = first(&others) {
+                // Slices that have nothing left are excluded, not without data.
+                let gone = part.with_data.saturating_sub(left.with_data);
+                left.slices -= gone.min(left.slices);
+                adjusted.tally.add(&left);
+                match one.mode {
+                    ExclusionMode::Exclude => adjusted.taken.take(&left),
+                    ExclusionMode::Good => {
+                        adjusted.assumed_good = adjusted.assumed_good.saturating_sub(left.slices);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_events(
+    asker: &Asker<'_>,
+    one: &Excluded<'_>,
+    (at, span): (usize, (i64, i64)),
+    groups: &mut BTreeMap<Group, Counts>,
+) -> Result<()> {
+    let covers = |series: &nines_storage::model::Labels| one.covers(series);
+    let found = asker.count(&[span.0, span.1], Some(&covers))?.groups;
+    let side = part_of(&asker.objective.sli);
+    for (group, counts) in groups.iter_mut() {
+        let part = found.get(group).and_then(|tallies| tallies.first());
+        if let (Some(part), Some(adjusted)) = (part, counts.adjusted.get_mut(at)) {
+            adjusted.take_events(part, side, one);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Months, exclusions and what is missing.
+
+use super::*;
+use crate::slo::report::Count;
+
+/// March 2026 in Amsterdam.
+const MARCH: (i64, i64) = (1_772_319_600_000, 1_774_994_400_000);
+
+/// A probe every five minutes that fails for an hour on the day of the change of the clock.
+fn probed() -> Bench {
+    let bench = Bench::new();
+    let failed = (1_774_746_000_000, 1_774_749_600_000);
+    let n = (MARCH.1 - MARCH.0) / (5 * MINUTE);
+    let samples = (1..=n).map(|i| {
+        let at = MARCH.0 + i * 5 * MINUTE;
+        (at, if at > failed.0 && at <= failed.1 { 0.0 } else { 1.0 })
+    });
+    bench.push("probe_success", samples);
+    bench
+}
+
+fn exclusion(mode: &str, more: &str) -> String {
+    format!(
+        "---
+apiVersion: nines.dev/v1
+kind: Exclusion
+metadata: {{name: works}}
+spec: {{class: scheduled-maintenance, from: 2026-03-29T01:30:00+00:00, to: 2026-03-29T02:30:00+00:00, match: {{services: [tests]{more}}}, mode: {mode}, note: announced, author: ada}}
+"
+    )
+}
+
+fn definition() -> String {
+    gauge("probe_success", "", &month("Europe/Amsterdam"), "0.999")
+}
+
+#[test]
+fn a_month_with_a_change_of_the_clock() {
+    let report = probed().report(&definition(), MARCH.0, MARCH.1);
+    let slices = report.slices.as_ref().unwrap();
+    assert_eq!((slices.counted_slices, slices.bad_slices), (8916, 12));
+    near(report.sli, 742.0 / 743.0);
+    near(slices.allowed_minutes, 44.58);
+    near(report.budget_remaining, -257.0 / 743.0);
+    assert_eq!((report.met, report.bad), (Some(false), Count(12.0)));
+}
+
+#[test]
+fn the_window_of_the_calendar_is_found() {
+    probed().with(&definition(), NOW, |desk| {
+        let slo = &desk.definitions.slos["case"];
+        let window = desk.window_at(slo, MARCH.0 + 1).unwrap();
+        assert_eq!(
+            (window.from_ms, window.to_ms, window.label.as_str()),
+            (MARCH.0, MARCH.1, "2026-03")
+        );
+    });
+}
+
+#[test]
+fn an_exclusion_takes_slices_away_or_makes_them_good() {
+    let bench = probed();
+    let excluded = definition() + &exclusion("exclude", "");
+    let report = bench.report(&excluded, MARCH.0, MARCH.1);
+    let slices = report.slices.as_ref().unwrap();
+    assert_eq!((slices.counted_slices, slices.bad_slices), (8904, 6));
+    near(report.sli, 1483.0 / 1484.0);
+    near(report.budget_remaining, 121.0 / 371.0);
+    assert_eq!((report.excluded.slices, report.excluded.bad), (12, 6.0));
+    assert_eq!(report.excluded.ids, ["works"]);
+    assert_eq!(
+        (report.raw.bad, report.raw.total, report.raw.met),
+        (Count(12.0), Count(8916.0), Some(false))
+    );
+    let good = definition() + &exclusion("good", "");
+    let report = bench.report(&good, MARCH.0, MARCH.1);
+    let slices = report.slices.as_ref().unwrap();
+    assert_eq!((slices.counted_slices, slices.bad_slices), (8916, 6));
+    near(report.sli, 1485.0 / 1486.0);
+    near(report.budget_remaining, 243.0 / 743.0);
+}
+
+#[test]
+fn an_exclusion_of_others_changes_nothing() {
+    let bench = probed();
+    let other = definition() + &exclusion("exclude", ", labels: {instance: other}");
+    let mut report = bench.report(&other, MARCH.0, MARCH.1);
+    let plain = bench.report(&definition(), MARCH.0, MARCH.1);
+    report.excluded = plain.excluded.clone();
+    assert_eq!(report, plain);
+}
+
+#[test]
+fn an_exclusion_of_events_takes_their_increments() {
+    let bench = Bench::new();
+    bench.push("all_total", every(T0, MINUTE, (0..=60).map(|i| f64::from(10 * i))));
+    bench.push("bad_total", every(T0, MINUTE, (0..=60).map(f64::from)));
+    let works = |mode: &str| {
+        ratio("bad_total", "all_total", "0.9")
+            + &exclusion(mode, "")
+                .replace("2026-03-29T01:30:00", "2026-01-01T00:10:30")
+                .replace("2026-03-29T02:30:00", "2026-01-01T00:20:30")
+    };
+    let report = bench.report(&works("exclude"), T0, T0 + HOUR);
+    assert_eq!((report.bad, report.total), (Count(50.0), Count(500.0)));
+    assert_eq!((report.excluded.bad, report.excluded.total), (10.0, 100.0));
+    assert_eq!((report.raw.bad, report.raw.total), (Count(60.0), Count(600.0)));
+    let report = bench.report(&works("good"), T0, T0 + HOUR);
+    assert_eq!((report.bad, report.total), (Count(50.0), Count(600.0)));
+}
+
+#[test]
+fn what_is_missing_is_judged_by_the_policy() {
+    let bench = Bench::new();
+    // A probe a minute; down for two slices, silent for three.
+    let samples = (1..=1440)
+        .filter(|i| !(601..=615).contains(i))
+        .map(|i| (T0 + i * MINUTE, if (301..=310).contains(&i) { 0.0 } else { 1.0 }));
+    bench.push("probe_success", samples);
+    let of = |policy: &str| {
+        let source = format!(", noData: {policy}");
+        let window = "{duration: 1d, isRolling: true}";
+        let report = bench.report(&gauge("probe_success", &source, window, "0.9"), T0, T0 + DAY);
+        assert_eq!((report.coverage.slices, report.coverage.with_data), (288, 285));
+        report.sli
+    };
+    near(of("ignore"), 283.0 / 285.0);
+    near(of("good"), 286.0 / 288.0);
+    near(of("bad"), 283.0 / 288.0);
+}

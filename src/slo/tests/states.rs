@@ -1,0 +1,153 @@
+//! States of machines, one by one.
+
+use super::*;
+
+/// February 2026, UTC.
+pub(super) const FEBRUARY: (i64, i64) = (1_769_904_000_000, 1_772_323_200_000);
+const FIVE: i64 = 5 * MINUTE;
+
+/// Three virtual machines: one is off for a quarter of an hour, one is there for half of the month, paused for a while
+/// and once gone, one is well.
+pub(super) fn machines(inventory: bool) -> Bench {
+    let bench = Bench::new();
+    let slices =
+        |from: i64| (from..).step_by(FIVE as usize).skip(1).take_while(|at| *at <= FEBRUARY.1);
+    let mid = FEBRUARY.0 + 14 * DAY;
+    let d1 = slices(FEBRUARY.0)
+        .enumerate()
+        .map(|(i, at)| (at, if (100..103).contains(&i) { 6.0 } else { 1.0 }));
+    bench.push(r#"vstate{droplet="d1",hypervisor="hv1"}"#, d1);
+    let d2 = slices(mid).enumerate().map(|(i, at)| {
+        (
+            at,
+            if i < 100 {
+                5.0
+            } else if i == 500 {
+                0.0
+            } else {
+                2.0
+            },
+        )
+    });
+    bench.push(r#"vstate{droplet="d2",hypervisor="hv1"}"#, d2);
+    bench.push(r#"vstate{droplet="d3",hypervisor="hv2"}"#, slices(FEBRUARY.0).map(|at| (at, 1.0)));
+    if inventory {
+        for (droplet, from) in [("d1", FEBRUARY.0), ("d2", mid), ("d3", FEBRUARY.0)] {
+            bench.push(
+                &format!(r#"droplet_info{{droplet="{droplet}"}}"#),
+                slices(from).map(|at| (at, 1.0)),
+            );
+        }
+    }
+    bench
+}
+
+pub(super) fn definition(more: &str) -> String {
+    let source = format!(
+        ", states: {{good: [1, 2], bad: [0, 6], ignore: [3, 4, 5, 7]}}, groupBy: [droplet]{more}"
+    );
+    gauge("vstate", &source, &month("UTC"), "0.9999")
+}
+
+fn check(bench: &Bench, documents: &str) {
+    let reports = bench.reports(documents, FEBRUARY.0, FEBRUARY.1);
+    let told: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let slices = report.slices.as_ref().unwrap();
+            (report.group["droplet"].as_str(), slices.counted_slices, slices.bad_slices, report.met)
+        })
+        .collect();
+    let mid = (14 * DAY / FIVE) as u32;
+    assert_eq!(
+        told,
+        [
+            ("d1", 8064, 3, Some(false)),
+            ("d2", mid - 100, 1, Some(false)),
+            ("d3", 8064, 0, Some(true))
+        ]
+    );
+    near(reports[0].sli, 2687.0 / 2688.0);
+    near(reports[1].sli, 3931.0 / 3932.0);
+    assert_eq!(reports[2].sli, Some(1.0));
+}
+
+#[test]
+fn machines_are_judged_one_by_one() {
+    check(&machines(false), &definition(", noData: ignore"));
+    check(&machines(false), &definition(", noData: bad"));
+}
+
+#[test]
+fn an_inventory_tells_what_should_be_there() {
+    let bench = machines(true);
+    check(&bench, &definition(", noData: bad, existence: droplet_info"));
+}
+
+#[test]
+fn a_machine_that_vanishes_is_bad_where_the_inventory_has_it() {
+    let bench = machines(true);
+    let more = FEBRUARY.1 - 2 * HOUR;
+    bench.push(r#"droplet_info{droplet="d4"}"#, (0..=24).map(|i| (more + i * FIVE, 1.0)));
+    bench.push(r#"vstate{droplet="d4"}"#, (0..=12).map(|i| (more + i * FIVE, 1.0)));
+    let reports = bench.reports(
+        &definition(", noData: bad, existence: droplet_info"),
+        FEBRUARY.0,
+        FEBRUARY.1,
+    );
+    let slices = reports[3].slices.as_ref().unwrap();
+    assert_eq!((slices.counted_slices, slices.bad_slices), (25, 12));
+}
+
+#[test]
+fn an_exclusion_of_a_hypervisor_is_one_of_its_machines() {
+    let bench = machines(false);
+    let works = "---
+apiVersion: nines.dev/v1
+kind: Exclusion
+metadata: {name: firmware}
+spec: {class: scheduled-maintenance, from: 2026-02-01T00:00:00+00:00, to: 2026-02-02T00:00:00+00:00, match: {services: [tests], labels: {hypervisor: hv1}}, mode: exclude, note: firmware, author: ada}
+";
+    let reports = bench.reports(&(definition("") + works), FEBRUARY.0, FEBRUARY.1);
+    let told: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let slices = report.slices.as_ref().unwrap();
+            (slices.counted_slices, slices.bad_slices, report.excluded.slices)
+        })
+        .collect();
+    assert_eq!(told, [(8064 - 288, 0, 288), (3932, 1, 0), (8064, 0, 0)]);
+}
+
+#[test]
+fn a_machine_that_is_silent_for_days_is_bad_in_between() {
+    let bench = Bench::new();
+    let slices = |from: i64, n: i64| (1..=n).map(move |i| (from + i * FIVE, 1.0));
+    let from = FEBRUARY.0 + 3 * DAY + 7 * HOUR;
+    bench.push(r#"vstate{droplet="d1"}"#, slices(from, 100).collect::<Vec<_>>());
+    bench.push(r#"vstate{droplet="d1"}"#, slices(from + 5 * DAY, 100).collect::<Vec<_>>());
+    bench.push(r#"vstate{droplet="d2"}"#, slices(FEBRUARY.0, 28 * 288).collect::<Vec<_>>());
+    let reports = bench.reports(&definition(", noData: bad"), FEBRUARY.0, FEBRUARY.1);
+    let slices = reports[0].slices.as_ref().unwrap();
+    // Both runs, the silence between them, and a slice behind the last sample.
+    assert_eq!((slices.counted_slices, slices.bad_slices), (5 * 288 + 101, 5 * 288 - 100 + 1));
+    assert_eq!(reports[0].coverage.slices, 8064);
+}
+
+#[test]
+fn months_asked_again_are_the_same() {
+    let bench = machines(false);
+    let documents = definition(", noData: bad");
+    let first = bench.reports(&documents, FEBRUARY.0, FEBRUARY.1);
+    // Odd ends, hours of days that were asked for in part.
+    let odd = (FEBRUARY.0 + 5 * HOUR + FIVE, FEBRUARY.1 - 3 * DAY - 25 * MINUTE);
+    let parts = [(FEBRUARY.0, odd.0), odd, (odd.1, FEBRUARY.1)];
+    let bad: u32 = parts
+        .iter()
+        .flat_map(|(from, to)| bench.reports(&documents, *from, *to))
+        .filter(|report| report.group["droplet"] == "d1")
+        .map(|report| report.slices.unwrap().bad_slices)
+        .sum();
+    assert_eq!(bad, first[0].slices.as_ref().unwrap().bad_slices);
+    assert_eq!(bench.reports(&documents, FEBRUARY.0, FEBRUARY.1), first);
+}
