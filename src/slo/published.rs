@@ -11,7 +11,7 @@ use nines_storage::model::{Labels, METRIC_NAME, MatchOp, Matcher, SeriesData, Ti
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::count::{Asker, Group};
-use super::definition::{Calendar, Method, Slo, TimeWindow, Unit};
+use super::definition::{Calendar, Slo, TimeWindow, Unit};
 use super::desk::Desk;
 use super::error::{Result, SloError};
 use super::evaluate::Asked;
@@ -277,8 +277,7 @@ fn events(
     points: &Points,
     made: &mut Made,
 ) -> Result<()> {
-    let counted_slo = Slo { method: Method::Occurrences, ..slo.clone() };
-    let Some(objective) = counted_slo.objectives.first() else { return Ok(()) };
+    let Some(objective) = slo.objectives.first() else { return Ok(()) };
     let known: Vec<i64> = points.at.iter().copied().filter(|at| *at <= desk.now_ms).collect();
     let Some(&first) = known.first() else { return Ok(()) };
     let months = Calendar::natural(Unit::Month, Tz::UTC);
@@ -287,7 +286,7 @@ fn events(
     boundaries.extend(known.iter().map(|at| begins(*at)));
     boundaries.sort_unstable();
     boundaries.dedup();
-    let asker = Asker { data: desk.data, budget: desk.budget, slo: &counted_slo, objective };
+    let asker = Asker { data: desk.data, budget: desk.budget, slo, objective };
     let far = boundaries.windows(2).any(|pair| pair[1] - pair[0] >= GRIDS_MS[1]);
     let (before, close): (Vec<i64>, Vec<i64>) = match far {
         true => (boundaries.clone(), Vec::new()),
