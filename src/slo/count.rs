@@ -17,6 +17,7 @@ use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 use super::definition::{Objective, Selector, Sli, Slo};
 use super::error::{Result, SloError};
 use super::fold::{self, Judge, Met, Side};
+use super::parallel::{each, in_threads, threads};
 use super::slices::{SLICES_MAX, Slot, edges, tallies, zone};
 use super::tally::Tally;
 use past::settle_firsts;
@@ -29,8 +30,6 @@ const LOOKBACK_SHORT_MS: i64 = 600_000;
 const SHORT_MS: i64 = 6 * 3_600_000;
 /// Series of one group from which on several threads share it.
 const SHARED_GROUP_MIN: usize = 256;
-/// Threads at most.
-const THREADS_MAX: usize = 8;
 
 /// The values of the labels that an SLO is grouped by, in their order.
 pub type Group = Vec<String>;
@@ -261,7 +260,8 @@ impl<'a> Asker<'a> {
             Ok(())
         };
         let next = AtomicUsize::new(0);
-        let alone = |work: &mut Work| -> Result<()> {
+        let alone = || -> Result<()> {
+            let mut work = Work::default();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some((group, items)) = groups.get(at) else { return Ok(()) };
@@ -269,8 +269,8 @@ impl<'a> Asker<'a> {
                     continue;
                 }
                 work.begin(edges);
-                self.fold_items(sources, items, edges, work)?;
-                finish(group, work)?;
+                self.fold_items(sources, items, edges, &mut work)?;
+                finish(group, &mut work)?;
             }
         };
         in_threads(threads.min(groups.len().max(1)), &alone)?;
@@ -293,20 +293,15 @@ impl<'a> Asker<'a> {
         threads: usize,
     ) -> Result<Work> {
         let runs: Vec<&[Item]> = items.chunks(items.len().div_ceil(threads).max(1)).collect();
-        let next = AtomicUsize::new(0);
-        let parts: Mutex<BTreeMap<usize, Work>> = Mutex::default();
-        in_threads(runs.len(), &|work: &mut Work| {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(run) = runs.get(at) else { return Ok(()) };
+        let parts = each(&runs, &|run| {
+            let mut work = Work::default();
             work.begin(edges);
-            self.fold_items(sources, run, edges, work)?;
-            let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
-            parts.insert(at, std::mem::take(work));
-            Ok(())
+            self.fold_items(sources, run, edges, &mut work)?;
+            Ok(work)
         })?;
         let mut all = Work::default();
         all.begin(edges);
-        for part in parts.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+        for part in parts {
             for (slot, other) in all.slots.iter_mut().zip(&part.slots) {
                 slot.merge(other);
             }
@@ -363,24 +358,4 @@ pub fn group_of(slo: &Slo, labels: &Labels) -> Group {
 /// How far before (`begin`, `end`] samples are read.
 const fn lookback(begin: i64, end: i64) -> i64 {
     if end - begin <= SHORT_MS { LOOKBACK_SHORT_MS } else { LOOKBACK_MS }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
-}
-
-/// Runs `work` on `n` threads, this one among them; the first error is that of all.
-fn in_threads(n: usize, work: &(dyn Fn(&mut Work) -> Result<()> + Sync)) -> Result<()> {
-    if n <= 1 {
-        return work(&mut Work::default());
-    }
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..n).map(|_| scope.spawn(|| work(&mut Work::default()))).collect();
-        let mut all = work(&mut Work::default());
-        for other in others {
-            let other = other.join().unwrap_or(Err(SloError::Died));
-            all = all.and(other);
-        }
-        all
-    })
 }

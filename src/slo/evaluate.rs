@@ -179,6 +179,8 @@ impl<'a> Evaluator<'a> {
             from_ms = boundary_after(slice, zone, from_ms);
             full_ms = boundary_before(slice, zone, full_ms).max(from_ms);
             until_ms = boundary_before(slice, zone, until_ms.min(self.now_ms)).max(from_ms);
+        } else {
+            until_ms = until_ms.min(self.now_ms).max(from_ms);
         }
         let mut cuts: Vec<(i64, Decimal)> = Vec::new();
         for target in &objective.targets {

@@ -77,6 +77,8 @@ pub struct Excluded<'e> {
     pub mode: ExclusionMode,
     /// Labels that a series has all of, for any of these; empty: all series.
     pub labels: Vec<BTreeMap<&'e str, &'e str>>,
+    /// Labels of series that are excluded where these would make them good.
+    pub except: Vec<BTreeMap<&'e str, &'e str>>,
     /// Their names.
     pub names: Vec<&'e str>,
 }
@@ -85,14 +87,24 @@ impl Excluded<'_> {
     /// Whether it is about a series.
     #[must_use]
     pub fn covers(&self, series: &Labels) -> bool {
-        let has = |pairs: &BTreeMap<&str, &str>| {
-            pairs.iter().all(|(name, value)| series.get(name) == *value)
-        };
-        self.labels.is_empty() || self.labels.iter().any(has)
+        (self.labels.is_empty() || has_any(series, &self.labels)) && !self.spares(series)
+    }
+
+    /// Whether another one takes a series away that this one would cover.
+    #[must_use]
+    pub fn spares(&self, series: &Labels) -> bool {
+        has_any(series, &self.except)
     }
 }
 
-/// The exclusions that are about `slo` inside of (`from_ms`, `to_ms`], as stretches one behind the other. `widen`
+fn has_any(series: &Labels, alternatives: &[BTreeMap<&str, &str>]) -> bool {
+    let has =
+        |pairs: &BTreeMap<&str, &str>| pairs.iter().all(|(name, value)| series.get(name) == *value);
+    alternatives.iter().any(has)
+}
+
+/// The exclusions that are about `slo` inside of (`from_ms`, `to_ms`], as stretches; those of one mode lie one behind the
+/// other, and a series is covered by one at a time. `widen`
 /// moves beginning and end of an occurrence outward, to whole slices where they are counted.
 pub fn excluded<'e>(
     exclusions: impl IntoIterator<Item = &'e Exclusion>,
@@ -113,29 +125,52 @@ pub fn excluded<'e>(
     let mut edges: Vec<i64> = spans.iter().flat_map(|(from, to, _)| [*from, *to]).collect();
     edges.sort_unstable();
     edges.dedup();
-    let mut stretches: Vec<Excluded<'e>> = Vec::new();
+    let mut stretches: Vec<(Vec<&'e Exclusion>, Excluded<'e>)> = Vec::new();
     for edge in edges.windows(2) {
         let [from_ms, to_ms] = *edge else { continue };
         let holds = |span: &&(i64, i64, &'e Exclusion)| span.0 <= from_ms && to_ms <= span.1;
-        let mut holding: Vec<&'e Exclusion> = spans.iter().filter(holds).map(|s| s.2).collect();
-        let excludes = holding.iter().any(|one| one.mode == ExclusionMode::Exclude);
-        let mode = if excludes { ExclusionMode::Exclude } else { ExclusionMode::Good };
+        let holding: Vec<&'e Exclusion> = spans.iter().filter(holds).map(|s| s.2).collect();
+        let of = |mode| {
+            let mut own: Vec<&'e Exclusion> =
+                holding.iter().copied().filter(|one| one.mode == mode).collect();
+            own.sort_by_key(|one| (&one.name, std::ptr::from_ref(*one) as usize));
+            own.dedup_by(|a, b| std::ptr::eq(*a, *b));
+            own
+        };
+        let (out, good) = (of(ExclusionMode::Exclude), of(ExclusionMode::Good));
         // What is excluded is not good as well.
-        holding.retain(|one| one.mode == mode);
-        holding.sort_by_key(|one| &one.name);
-        holding.dedup_by_key(|one| &one.name);
-        let mut labels: Vec<_> = holding.iter().map(|one| labels_of(one, slo)).collect();
-        if labels.iter().any(BTreeMap::is_empty) {
-            labels.clear();
-        }
-        let names: Vec<&str> = holding.iter().map(|one| one.name.as_str()).collect();
-        if names.is_empty() {
-            continue;
-        }
-        match stretches.last_mut() {
-            Some(last) if last.to_ms == from_ms && last.names == names => last.to_ms = to_ms,
-            _ => stretches.push(Excluded { from_ms, to_ms, mode, labels, names }),
+        let except = alternatives(&out, slo);
+        let all_out = !out.is_empty() && except.is_empty();
+        let modes =
+            [(ExclusionMode::Exclude, out, Vec::new()), (ExclusionMode::Good, good, except)];
+        for (mode, own, except) in modes {
+            if own.is_empty() || (mode == ExclusionMode::Good && all_out) {
+                continue;
+            }
+            let before = stretches.iter_mut().rev().find(|(_, one)| one.mode == mode);
+            match before {
+                Some((holders, last))
+                    if last.to_ms == from_ms
+                        && last.except == except
+                        && holders.len() == own.len()
+                        && holders.iter().zip(&own).all(|(a, b)| std::ptr::eq(*a, *b)) =>
+                {
+                    last.to_ms = to_ms;
+                }
+                _ => {
+                    let labels = alternatives(&own, slo);
+                    let names = own.iter().map(|one| one.name.as_str()).collect();
+                    let one = Excluded { from_ms, to_ms, mode, labels, except, names };
+                    stretches.push((own, one));
+                }
+            }
         }
     }
-    Ok(stretches)
+    Ok(stretches.into_iter().map(|(_, one)| one).collect())
+}
+
+/// The labels of several exclusions, any of which a series may have; none when one of them is about all series.
+fn alternatives<'e>(exclusions: &[&'e Exclusion], slo: &Slo) -> Vec<BTreeMap<&'e str, &'e str>> {
+    let labels: Vec<_> = exclusions.iter().map(|one| labels_of(one, slo)).collect();
+    if labels.iter().any(BTreeMap::is_empty) { Vec::new() } else { labels }
 }

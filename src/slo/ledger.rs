@@ -190,12 +190,9 @@ impl Ledger {
         }
         inner.bytes = inner.bytes.saturating_add_signed(grown);
         while inner.bytes > self.bytes_max {
-            let others = inner.pages.iter().filter(|(other, _)| *other != key);
-            let Some(oldest) =
-                others.min_by_key(|(_, pages)| pages.used).map(|(key, _)| key.clone())
-            else {
-                break;
-            };
+            // The one at hand is the last to go: when it alone is too much, it is not kept either.
+            let oldest = inner.pages.iter().min_by_key(|(_, pages)| pages.used);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             if let Some(pages) = inner.pages.remove(&oldest) {
                 let bytes: usize = pages.stretches.values().map(Kept::bytes).sum();
                 inner.bytes = inner.bytes.saturating_sub(bytes);

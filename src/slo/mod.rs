@@ -21,6 +21,7 @@ mod fold;
 pub mod fraction;
 pub mod journal;
 pub mod ledger;
+mod parallel;
 pub mod portfolio;
 pub mod published;
 pub mod report;

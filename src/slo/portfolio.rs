@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::definition::Slo;
 use super::desk::{Desk, Periods};
 use super::error::Result;
+use super::parallel::each;
 use super::report::{Instant, Report, Status};
 
 /// By what the rows are.
@@ -146,12 +147,21 @@ pub fn portfolio(
     let mut cells: BTreeMap<(String, String), Cell> = BTreeMap::new();
     let mut totals: BTreeMap<String, Cell> = BTreeMap::new();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    for slo in desk.definitions.slos.values().filter(|slo| wanted(slo)) {
+    let slos: Vec<&Slo> = desk.definitions.slos.values().filter(|slo| wanted(slo)).collect();
+    let told = each(&slos, &|slo| {
+        let periods = desk.periods(slo, periods, (from_ms, to_ms), tz)?;
+        let told = periods.into_iter().map(|asked| {
+            let reports = desk.evaluator(slo).evaluate(&asked)?;
+            Ok((asked, reports))
+        });
+        told.collect::<Result<Vec<_>>>()
+    })?;
+    for (slo, periods) in slos.into_iter().zip(told) {
         let (name, display_name) = row_of(desk, by, slo);
-        for asked in desk.periods(slo, periods, (from_ms, to_ms), tz)? {
-            for report in desk.evaluator(slo).evaluate(&asked)? {
-                cells.entry((name.clone(), asked.label.clone())).or_default().add(&report);
-                totals.entry(asked.label.clone()).or_default().add(&report);
+        for (asked, reports) in periods {
+            for report in &reports {
+                cells.entry((name.clone(), asked.label.clone())).or_default().add(report);
+                totals.entry(asked.label.clone()).or_default().add(report);
             }
             // Zones begin their months at different hours; the name is what they share.
             let (from, to) = (Instant(asked.from_ms), Instant(asked.to_ms));

@@ -139,14 +139,19 @@ impl<'a> Evaluator<'a> {
     ) -> Result<()> {
         let boundaries = [span.0, span.1];
         let all = asker.count(&boundaries, None)?.groups;
-        if one.labels.is_empty() || !self.slo.group_by.is_empty() {
+        let all_series = one.labels.is_empty() && one.except.is_empty();
+        if all_series || !self.slo.group_by.is_empty() {
             // Whole slices of whole groups. The series of one that is down tell by the rest of the window.
-            let covered = match one.labels.is_empty() {
+            let whole = (time.from_ms, time.until_ms);
+            let covered = match all_series {
                 true => None,
                 false => {
-                    Some(asker.groups_within((time.from_ms, time.until_ms), &|series| {
-                        one.covers(series)
-                    })?)
+                    let mut groups = asker.groups_within(whole, &|series| one.covers(series))?;
+                    if !one.except.is_empty() {
+                        let spared = asker.groups_within(whole, &|series| one.spares(series))?;
+                        groups.retain(|group| !spared.contains(group));
+                    }
+                    Some(groups)
                 }
             };
             for (group, counts) in groups.iter_mut() {

@@ -128,3 +128,33 @@ fn what_is_missing_is_judged_by_the_policy() {
     near(of("good"), 286.0 / 288.0);
     near(of("bad"), 283.0 / 288.0);
 }
+
+#[test]
+fn exclusions_of_both_modes_at_one_time_have_their_own_series() {
+    let bench = Bench::new();
+    for hypervisor in ["hv1", "hv2", "hv3"] {
+        let series = |name: &str| format!(r#"{name}{{hypervisor="{hypervisor}"}}"#);
+        bench.push(&series("all_total"), every(T0, MINUTE, (0..=60).map(|i| f64::from(10 * i))));
+        bench.push(&series("bad_total"), every(T0, MINUTE, (0..=60).map(f64::from)));
+    }
+    let works = |name: &str, mode: &str, labels: &str| {
+        exclusion(mode, labels)
+            .replace("name: works", &format!("name: {name}"))
+            .replace("2026-03-29T01:30:00", "2026-01-01T00:10:00")
+            .replace("2026-03-29T02:30:00", "2026-01-01T00:20:00")
+    };
+    let documents = ratio("bad_total", "all_total", "0.9")
+        + &works("out", "exclude", ", labels: {hypervisor: hv1}")
+        + &works("fine", "good", ", labels: {hypervisor: hv2}");
+    let report = bench.report(&documents, T0, T0 + HOUR);
+    // 10 bad of 100 are gone of the first, 10 bad ones are good of the second.
+    assert_eq!((report.bad, report.total), (Count(160.0), Count(1700.0)));
+    assert_eq!((report.excluded.bad, report.excluded.total), (10.0, 100.0));
+    assert_eq!(report.excluded.ids, ["fine", "out"]);
+    // One that is about all leaves nothing to be good.
+    let all = ratio("bad_total", "all_total", "0.9")
+        + &works("out", "exclude", "")
+        + &works("fine", "good", ", labels: {hypervisor: hv2}");
+    let report = bench.report(&all, T0, T0 + HOUR);
+    assert_eq!((report.bad, report.total), (Count(150.0), Count(1500.0)));
+}

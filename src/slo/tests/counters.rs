@@ -310,3 +310,18 @@ fn a_sample_that_comes_late_changes_the_step_behind_it() {
     assert_eq!(days(), [0.0, 0.0, 30.0, 0.0, 0.0, 30.0]);
     assert_eq!(bench.report(&documents, T0, T0 + 6 * DAY).total, Count(60.0));
 }
+
+#[test]
+fn a_period_that_runs_is_counted_until_now() {
+    let bench = Bench::new();
+    bench.push("all_total", every(T0, MINUTE, (0..=120).map(f64::from)));
+    let window = month("UTC");
+    let documents = Ratio { window: &window, ..Ratio::default() }.to_string();
+    let (total, slices) = bench.with(&documents, T0 + HOUR, |desk| {
+        let slo = &desk.definitions.slos["case"];
+        let report = desk.status(slo, T0 + HOUR).unwrap().remove(0);
+        assert!(!report.window.complete);
+        (report.total, report.coverage.slices)
+    });
+    assert_eq!((total, slices), (Count(60.0), 12));
+}

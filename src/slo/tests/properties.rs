@@ -27,7 +27,7 @@ fn oracle(samples: &[(i64, f64)], from: i64, to: i64) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any partition of any window adds up to the whole, over days that are kept and days that are not.
     #[test]
