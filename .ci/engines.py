@@ -23,6 +23,12 @@ SERVICES = ["cart", "pay", "search"]
 # Every nth sample comes late, once its day has been rolled up.
 LATE = 97
 README_DATA = "data/tenants/anonymous/history"
+# All series have rows in all tables.
+CONFIG = """history:
+  policies:
+    - match: '{__name__=~".+"}'
+      tables: [raw, rollup_5m]
+"""
 
 
 def seconds(time):
@@ -107,19 +113,36 @@ def answers(server):
 # What every engine is asked of a table. To be had of any table with these columns.
 SQL = """SELECT metric, service, sum(count) AS n, sum(sum + sum_c) AS total, sum(inc) AS increase
 FROM {source} GROUP BY metric, service"""
+# The same of samples: a value below the one before is the increase since a reset.
+RAW_SQL = """SELECT metric, service, count(*) AS n, sum(value) AS total, sum(step) AS increase
+FROM (SELECT metric, service, value, CASE WHEN value < before THEN value ELSE value - before END AS step
+      FROM (SELECT metric, service, value, lag(value) OVER (PARTITION BY series_id ORDER BY ts) AS before
+            FROM {source} WHERE stale IS NULL) AS following) AS steps
+GROUP BY metric, service"""
+
+
+def sql_of(folder):
+    return RAW_SQL if folder.name == "raw" else SQL
 
 
 def with_duckdb(folder):
     import duckdb
 
     source = f"read_parquet('{folder}/*/*.parquet', hive_partitioning = true)"
-    return duckdb.sql(SQL.format(source=source)).fetchall()
+    return duckdb.sql(sql_of(folder).format(source=source)).fetchall()
 
 
 def with_polars(folder):
     import polars
 
     rows = polars.scan_parquet(f"{folder}/*/*.parquet", hive_partitioning=True)
+    if folder.name == "raw":
+        value = polars.col("value")
+        before = value.shift().over("series_id", order_by="ts")
+        step = polars.when(value < before).then(value).otherwise(value - before)
+        rows = rows.filter(polars.col("stale").is_null()).with_columns(step.alias("step"))
+        columns = [polars.len().alias("n"), value.sum().alias("total"), polars.col("step").sum().alias("increase")]
+        return rows.group_by("metric", "service").agg(columns).collect().rows()
     total = (polars.col("sum") + polars.col("sum_c")).sum()
     columns = [polars.col("count").sum().alias("n"), total.alias("total"), polars.col("inc").sum().alias("increase")]
     return rows.group_by("metric", "service").agg(columns).collect().rows()
@@ -128,6 +151,14 @@ def with_polars(folder):
 def with_pandas(folder):
     import pandas
 
+    if folder.name == "raw":
+        rows = pandas.read_parquet(folder, columns=["metric", "service", "series_id", "ts", "value", "stale"])
+        rows = rows[rows["stale"].isna()].sort_values(["series_id", "ts"])
+        before = rows.groupby("series_id")["value"].shift()
+        rows["step"] = (rows["value"] - before).where(~(rows["value"] < before), rows["value"])
+        groups = rows.groupby(["metric", "service"], as_index=False, observed=True)
+        groups = groups.agg(n=("value", "size"), total=("value", "sum"), increase=("step", "sum"))
+        return list(groups.itertuples(index=False, name=None))
     columns = ["metric", "service", "count", "sum", "sum_c", "inc"]
     rows = pandas.read_parquet(folder, columns=columns)
     rows["total"] = rows["sum"] + rows["sum_c"]
@@ -136,9 +167,23 @@ def with_pandas(folder):
 
 
 def with_pyarrow(folder):
+    import pyarrow
     from pyarrow import compute, dataset
 
     table = dataset.dataset(folder, partitioning="hive", format="parquet").to_table()
+    if folder.name == "raw":
+        table = table.filter(compute.is_null(table["stale"])).sort_by([("series_id", "ascending"), ("ts", "ascending")])
+        table = table.combine_chunks()
+        value, series = table["value"].chunk(0), table["series_id"].chunk(0)
+        # The sample before, or none.
+        before = pyarrow.concat_arrays([pyarrow.nulls(1, value.type), value[:-1]])
+        of = pyarrow.concat_arrays([pyarrow.nulls(1, series.type), series[:-1]])
+        before = compute.if_else(compute.equal(series, of), before, None)
+        step = compute.if_else(compute.fill_null(compute.less(value, before), False), value, compute.subtract(value, before))
+        groups = table.append_column("step", step).group_by(["metric", "service"])
+        groups = groups.aggregate([("value", "count"), ("value", "sum"), ("step", "sum")])
+        names = ["metric", "service", "value_count", "value_sum", "step_sum"]
+        return list(zip(*(groups[name].to_pylist() for name in names), strict=True))
     table = table.append_column("total", compute.add(table["sum"], table["sum_c"]))
     groups = table.group_by(["metric", "service"]).aggregate([("count", "sum"), ("total", "sum"), ("inc", "sum")])
     names = ["metric", "service", "count_sum", "total_sum", "inc_sum"]
@@ -149,6 +194,10 @@ def with_chdb(folder):
     import chdb
 
     source = f"file('{folder}/*/*.parquet', Parquet)"
+    if folder.name == "raw":
+        # Without a sample before there is none, not 0.
+        sql = RAW_SQL.format(source=source).replace("lag(value)", "lag(toNullable(value))")
+        return [tuple(row) for row in json.loads(str(chdb.query(sql, "JSONCompact")))["data"]]
     # Its names of columns and of results are one space.
     sql = SQL.format(source=f"(SELECT metric, service, count, sum, sum_c, inc FROM {source})")
     return [tuple(row) for row in json.loads(str(chdb.query(sql, "JSONCompact")))["data"]]
@@ -162,12 +211,12 @@ def with_spark(folder):
     session = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     session.read.parquet(str(folder)).createOrReplaceTempView("rows")
-    return [tuple(row) for row in session.sql(SQL.format(source="rows")).collect()]
+    return [tuple(row) for row in session.sql(sql_of(folder).format(source="rows")).collect()]
 
 
 ENGINES = [with_duckdb, with_polars, with_pandas, with_pyarrow, with_chdb, with_spark]
 # Folders below history/ that hold each sample once.
-TABLES = ["rollup_1h", "rollup_1d"]
+TABLES = ["raw", "rollup_5m", "rollup_1h", "rollup_1d"]
 
 
 def check_tables(history, wanted):
@@ -206,12 +255,13 @@ def main(program):
     program = str(Path(program).resolve())
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        data = folder / "data"
+        data, config = folder / "data", folder / "nines.yml"
+        config.write_text(CONFIG)
         for text in write_texts(folder):
             subprocess.run([program, "import", "openmetrics", "--data", data, text], check=True, capture_output=True)
             # What comes late replaces files: a glob then sees every row once.
             now = str(seconds(END) + DAY_S)
-            compact = [program, "history", "compact", "--data", data, "--now", now]
+            compact = [program, "history", "compact", "--data", data, "--now", now, "--config", config]
             subprocess.run(compact, check=True, capture_output=True)
         history = data / "tenants/anonymous/history"
         with Server(program, data) as server:

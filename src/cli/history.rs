@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nines_storage::history::{Day, DayState, History, Part, State, Tier, TierSize};
+use nines_storage::history::{Day, History, Part, State, Tier, TierSize};
 use nines_storage::{Histories, ReplayProgress, RolledDay};
 
 use super::{HistoryArgs, HistoryCommand, HistoryCompactArgs, USAGE};
@@ -14,11 +14,6 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::http::time::parse_time;
 use crate::telemetry::init_logging;
-
-/// Days whose mean size is the rate of growth.
-const RATE_DAYS: usize = 7;
-/// Days of a year.
-const YEAR_DAYS: f64 = 365.25;
 
 /// Runs one of the commands.
 pub(super) fn run(command: HistoryCommand) -> ExitCode {
@@ -151,24 +146,6 @@ fn each(
     answer
 }
 
-/// Bytes of a tier per day: of the newest days that have files, as many as make a rate.
-fn bytes_per_day(state: &State, tier: Tier) -> f64 {
-    let bytes = |(day, built): (&i64, &DayState)| {
-        let files = built.files.iter().filter(|file| file.tier == tier);
-        let own = files.map(|file| file.bytes).sum::<u64>();
-        // Of a month each of its days takes alike.
-        let month = state.together(Day(*day)).filter(|_| tier == Tier::Day);
-        let month = month.map_or(0, |(month, _, file)| {
-            let days = state.days.range(month.first().0..=month.last().0);
-            file.bytes / days.count().max(1) as u64
-        });
-        own + month
-    };
-    let newest: Vec<u64> =
-        state.days.iter().rev().map(bytes).filter(|n| *n > 0).take(RATE_DAYS).collect();
-    newest.iter().sum::<u64>() as f64 / newest.len().max(1) as f64
-}
-
 fn stats(tenant: &str, history: &History) -> anyhow::Result<()> {
     let state = history.state();
     let outdated =
@@ -183,10 +160,9 @@ fn stats(tenant: &str, history: &History) -> anyhow::Result<()> {
         of(last),
         state.number
     ));
-    for tier in Tier::ALL {
-        let size = state.size(tier);
-        let per_row = size.bytes as f64 / size.rows.max(1) as f64;
-        let year = bytes_per_day(&state, tier) * YEAR_DAYS;
+    for cost in state.costs() {
+        let (tier, size) = (cost.tier, cost.size);
+        let (per_row, year) = (cost.bytes_per_row(), cost.bytes_per_year as f64);
         print_line(&format!(
             "{tenant}: {tier}: {} rows in {} files, {} bytes, {per_row:.2} each; a year at today's rate: {:.1} MB",
             size.rows,

@@ -1,5 +1,7 @@
 //! What the history holds beyond hours and days, and where a copy of it is kept.
 
+use std::collections::BTreeMap;
+
 use nines_storage::history::Tier;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,8 @@ use super::{PromDuration, StoreUrl};
 pub struct HistoryConfig {
     /// Series with rows in further tables.
     pub policies: Vec<PolicyConfig>,
+    /// For how long rows of tables are kept, of series that no policy says so for; 0: for ever.
+    pub retention: BTreeMap<Tier, PromDuration>,
     /// Where a copy of it is kept; not at all when it is not set.
     pub url: Option<StoreUrl>,
     /// Address of the store, if it is not Amazon's; `AWS_ENDPOINT_URL` when not set.
@@ -27,6 +31,7 @@ impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
             policies: Vec::new(),
+            retention: BTreeMap::new(),
             url: None,
             endpoint: None,
             region: None,
@@ -36,7 +41,7 @@ impl Default for HistoryConfig {
     }
 }
 
-/// Series, and the tables that they have rows in besides hours and days.
+/// Series, the tables that they have rows in besides hours and days, and for how long they keep their rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
@@ -44,7 +49,11 @@ pub struct PolicyConfig {
     #[serde(rename = "match")]
     pub series: Selectors,
     /// The tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<PolicyTable>,
+    /// For how long rows of tables are kept; 0: for ever.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keep: BTreeMap<Tier, PromDuration>,
 }
 
 /// One selector, or several.

@@ -143,7 +143,7 @@ fn body(note: &Note) -> String {
             format!("incompatible bucket layout encountered for binary operator {operator}")
         }
         Note::WindowsMoved { .. } => {
-            "windows were moved back to whole hours where samples are gone and the history is all there is".to_owned()
+            "windows were moved back to whole hours, or days where hours are gone as well, where samples are gone and the history is all there is".to_owned()
         }
         Note::SamplesGone { what, until_ms } => {
             let what = if what.is_empty() { "this selector" } else { what };

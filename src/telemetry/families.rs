@@ -128,10 +128,26 @@ families! {
         "Days rolled up into the history.";
     ROLLUP_SECONDS = Counter "nines_rollup_duration_seconds_total"
         "Time spent on rolling up.";
+    ROLLUP_DUE = Gauge "nines_rollup_days_due"
+        "Days that are still to be rolled up in the round that is going on or failed.";
+    ROLLUP_SHARE = Gauge "nines_rollup_share_done"
+        "How much of the round of rolling up is done, from 0 to 1; 1 when none is going on or failed.";
+    ROLLUP_LEFT_OUT = Gauge "nines_rollup_days_left_out"
+        "Days that a damaged block keeps from being rolled up.";
+    ROLLUP_FAILING = Gauge "nines_rollup_failing"
+        "1 when the last round of rolling up failed.";
     HISTORY_BYTES = Gauge "nines_history_bytes"
         "Bytes of the history's files.";
     HISTORY_ROWS = Gauge "nines_history_rows"
         "Rows in the history's files.";
+    HISTORY_TABLE_BYTES = Gauge "nines_history_table_bytes"
+        "Bytes of the files of a table of the history.";
+    HISTORY_TABLE_ROWS = Gauge "nines_history_table_rows"
+        "Rows of a table of the history.";
+    HISTORY_TABLE_FILES = Gauge "nines_history_table_files"
+        "Files of a table of the history.";
+    HISTORY_TABLE_YEAR = Gauge "nines_history_table_bytes_per_year"
+        "Bytes that a year of a table of the history takes at the rate of the newest days.";
     HISTORY_OPEN_BYTES = Gauge "nines_history_open_bytes"
         "Bytes of memory that opened history takes, of all tenants.";
     HISTORY_OPEN_MAX_BYTES = Gauge "nines_history_open_max_bytes"

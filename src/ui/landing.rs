@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use nines_storage::DbStats;
 
+use super::history::history;
 use super::layout::layout;
 use super::{Landing, StorePhase, TenantFacts, bytes, count, span};
 use crate::clock::format_rfc3339;
@@ -146,6 +147,7 @@ fn tenant_facts(facts: &TenantFacts, named: bool) -> Markup {
         @if stats.quarantined_blocks > 0 {
             div.note.bad { (stats.quarantined_blocks) " damaged block(s) are left out of answers; queries over their time carry a warning. Restore them from a copy." }
         }
+        (history(stats))
     }
 }
 

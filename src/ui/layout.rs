@@ -14,6 +14,7 @@ nav{display:flex;gap:1rem;flex-wrap:wrap;font-size:.9rem}
 a{color:var(--accent);text-underline-offset:.15em}
 h1{font-size:1.7rem;line-height:1.25;letter-spacing:-.02em;margin:2rem 0 .4rem}
 h2{font-size:1.05rem;margin:2.4rem 0 .6rem}
+h3{font-size:.95rem;margin:1.6rem 0 .5rem}
 p{margin:.4rem 0;max-width:44rem}
 .dim{color:var(--dim)}.small{font-size:.875rem}.bad{color:var(--bad)}.warn{color:var(--warn)}
 pre{background:var(--code);border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;overflow-x:auto;font-size:.9rem;line-height:1.5;margin:.6rem 0}

@@ -3,6 +3,7 @@
 
 mod cardinality;
 mod graph;
+mod history;
 mod landing;
 mod layout;
 mod queries;

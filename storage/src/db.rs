@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod flush_tests;
+mod forgetting;
 mod importing;
 mod merging;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use crate::block::{Block, BlockId, Loaded, Quarantined, load_blocks, remove_bloc
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
 use crate::head::{Appender, Changes, Explore, Exploring, Head, HeadOptions, Replayer, SymbolKeys};
-use crate::history::{History, Metrics, RowCache, Tier};
+use crate::history::{History, Metrics, RowCache};
 use crate::model::{Labels, Matcher, TimeRange};
 use crate::options::StoreOptions;
 use crate::query::{Budget, Past, Queryable, SelectHints, Selection, SeriesSet, Wanted};
@@ -220,7 +221,7 @@ impl Db {
             .collect();
         let dropped = Arc::clone(&self.dropped);
         let SelectHints { any_order, labels_only, .. } = *hints;
-        let wanted = Wanted { matchers, range, any_order, labels_only };
+        let wanted = Wanted { matchers, range, any_order, labels_only, ords: None };
         // Last: what a flush took from the head before it was asked, the state knows to be missing in rows.
         let past = self.history.as_ref().map(|history| Past { history, state: history.state() });
         Selection::new((head, memory), blocks, &wanted, budget, missing, dropped, past)
@@ -444,7 +445,7 @@ impl Db {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let history = self.history.as_ref().map(History::state);
         let remote = self.history.as_ref().and_then(History::remote_stats).unwrap_or_default();
-        let sizes = || Tier::ALL.into_iter().filter_map(|tier| Some(history.as_ref()?.size(tier)));
+        let tables = history.as_ref().map(|state| state.costs()).unwrap_or_default();
         DbStats {
             head_series: head.series,
             head_chunks: head.chunks,
@@ -469,8 +470,10 @@ impl Db {
                 .as_secs_f64(),
             days_rolled_up: load(&self.rolling.days),
             rollup_seconds: Duration::from_micros(load(&self.rolling.micros)).as_secs_f64(),
-            history_bytes: sizes().map(|size| size.bytes).sum(),
-            history_rows: sizes().map(|size| size.rows).sum(),
+            history_bytes: tables.iter().map(|table| table.size.bytes).sum(),
+            history_rows: tables.iter().map(|table| table.size.rows).sum(),
+            history_tables: tables,
+            rolling: self.rolling.stats(),
             history_published: remote.published,
             history_behind_commits: remote.behind_commits,
             history_behind_seconds: remote.behind_seconds,

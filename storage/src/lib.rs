@@ -35,6 +35,6 @@ pub use heap::{give_free_memory_back, give_large_blocks_back};
 pub use imports::{IMPORTS_VERSION, ImportState, Imports};
 pub use index::{Cardinality, Explored, LabelCount, Rank, SeriesCount};
 pub use options::{StoreOptions, TARGET_LABELS};
-pub use stats::DbStats;
+pub use stats::{DbStats, RollingStats};
 pub use store::{Histories, ReplayProgress, Store};
 pub use wal::{WalStats, WalSync};

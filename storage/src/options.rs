@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::{Objects, Policy};
+use crate::history::{Keep, Objects, Policy};
 use crate::wal::{SEGMENT_BYTES, WalSync};
 
 /// Labels that make up a target unless set otherwise: what identifies a scrape, and what servers commonly
@@ -53,6 +53,8 @@ pub struct StoreOptions {
     pub rows_kept_bytes: u64,
     /// Series with rows in further tables of the history.
     pub history_policies: Vec<Policy>,
+    /// How long rows of the history are kept, the first rule that names series and table; for ever without one.
+    pub history_keeps: Vec<Keep>,
     /// The object store that the history is published to, if there is one.
     pub objects: Option<Arc<dyn Objects>>,
     /// Bytes of the history's files that one tenant keeps here once the object store has them; `None`: all.
@@ -74,6 +76,7 @@ impl Default for StoreOptions {
             wal_segment_bytes: SEGMENT_BYTES,
             rows_kept_bytes: ROWS_KEPT_BYTES,
             history_policies: Vec::new(),
+            history_keeps: Vec::new(),
             objects: None,
             history_kept_max: None,
         }

@@ -1,6 +1,33 @@
 //! What a database holds and did, in plain numbers.
 
+use crate::history::{Day, TableCost};
 use crate::wal::WalStats;
+
+/// What rolling up has to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RollingStats {
+    /// Days of this round, or of the last one if that failed, that are not done, the one in hand included.
+    pub days_due: u64,
+    /// Days of this round that are done.
+    pub days_done: u64,
+    /// The day that is being built.
+    pub day: Option<Day>,
+    /// How much of it is done, from 0 to 1.
+    pub day_share: f64,
+    /// Days that a damaged block keeps from being built.
+    pub days_left_out: u64,
+    /// Why the last round failed.
+    pub last_error: Option<String>,
+}
+
+impl RollingStats {
+    /// How much of the round is done, from 0 to 1; 1 when there is none.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let all = (self.days_done + self.days_due) as f64;
+        if all == 0.0 { 1.0 } else { (self.days_done as f64 + self.day_share) / all }
+    }
+}
 
 /// Counters (since the store was opened) and gauges of one tenant's database.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +80,10 @@ pub struct DbStats {
     pub history_bytes: u64,
     /// Rows in them.
     pub history_rows: u64,
+    /// What each table of the history takes.
+    pub history_tables: Vec<TableCost>,
+    /// How far rolling up is.
+    pub rolling: RollingStats,
     /// The last commit of the history that the object store holds.
     pub history_published: u64,
     /// Commits that it does not hold yet.

@@ -26,7 +26,7 @@ fn labels(kind: &str) -> Labels {
     Labels::from_pairs([("__name__", "m_total"), ("kind", kind)])
 }
 
-fn append(db: &Db, samples: &[(&str, i64, f64)]) {
+pub fn append(db: &Db, samples: &[(&str, i64, f64)]) {
     let mut appender = db.appender();
     for (kind, ts, value) in samples {
         let key = db.series_key(kind.as_bytes());
@@ -126,7 +126,7 @@ impl Pair {
 }
 
 /// An instant query, or one over steps from a time on.
-fn ask(db: &Db, text: &str, at: i64, every: Option<(i64, i64)>) -> QueryResult {
+pub fn ask(db: &Db, text: &str, at: i64, every: Option<(i64, i64)>) -> QueryResult {
     let (engine, tree) = (Engine::new(EngineOptions::default()), parse(text).unwrap());
     let options = QueryOptions { lookback_ms: Some(LOOKBACK_MS), ..QueryOptions::default() };
     let budget = Budget::unlimited();
@@ -138,10 +138,10 @@ fn ask(db: &Db, text: &str, at: i64, every: Option<(i64, i64)>) -> QueryResult {
 }
 
 /// Kind, time and value.
-type Points = Vec<(String, i64, f64)>;
+pub type Points = Vec<(String, i64, f64)>;
 
 /// Every point.
-fn points(result: &QueryResult) -> Points {
+pub fn points(result: &QueryResult) -> Points {
     let kind = |labels: &Labels| labels.get("kind").to_owned();
     let mut all = Points::new();
     match &result.value {
@@ -163,7 +163,7 @@ fn points(result: &QueryResult) -> Points {
     all
 }
 
-fn warns(result: &QueryResult, of: &str) -> bool {
+pub fn warns(result: &QueryResult, of: &str) -> bool {
     result.warnings.iter().any(|warning| warning.contains(of))
 }
 

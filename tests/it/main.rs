@@ -16,6 +16,7 @@ mod faulty_proxy;
 mod gone;
 mod history;
 mod import;
+mod kept;
 mod killed;
 mod memory;
 mod object_store;

@@ -42,6 +42,8 @@ const STORAGE_NEIGHBOURS: &[(&str, &str)] = &[
     ("error", "codec"),
     // Settings name tables and the object store.
     ("options", "history"),
+    // Numbers of its tables.
+    ("stats", "history"),
 ];
 
 /// Floors of the root crate.

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Db;
+use super::forgetting::Kept;
 use super::merging::Pace;
 use crate::block::Block;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Building, Day, FileEntry, History, Month, Published};
 use crate::model::DAY_MS;
-use crate::rollup::{self, Metrics};
+use crate::rollup::{self, Metrics, Progress};
+use crate::stats::RollingStats;
 
 /// Space that a day's files leave to the log and the next flush, beside what they take themselves.
 const KEPT_SEGMENTS: u64 = 2;
@@ -39,8 +41,49 @@ pub(super) struct Rolling {
     damaged_months: Mutex<BTreeSet<Month>>,
     /// When days were built last, of those that may be due again too soon.
     built_ms: Mutex<BTreeMap<Day, i64>>,
+    pub(super) kept: Kept,
+    now: Mutex<RollingStats>,
+    /// How far the day is that is being built.
+    progress: Mutex<Arc<Progress>>,
     pub(super) days: AtomicU64,
     pub(super) micros: AtomicU64,
+}
+
+impl Rolling {
+    pub(super) fn stats(&self) -> RollingStats {
+        let days_left_out = self.damaged.lock().len() as u64;
+        let now = self.now.lock().clone();
+        let day_share = if now.day.is_some() { self.progress.lock().share() } else { 0.0 };
+        RollingStats { days_left_out, day_share, ..now }
+    }
+
+    /// Tells that a day is begun, one of so many that are left.
+    fn begin(&self, day: Day, left: usize) {
+        *self.progress.lock() = Arc::default();
+        let mut now = self.now.lock();
+        (now.day, now.days_due) = (Some(day), left as u64);
+    }
+
+    /// Tells that the day that was begun is over.
+    fn end_day(&self) {
+        let mut now = self.now.lock();
+        now.days_due = now.days_due.saturating_sub(u64::from(now.day.take().is_some()));
+        now.days_done += 1;
+    }
+
+    /// Tells that a round is over.
+    fn end(&self, result: &Result<()>) {
+        let mut now = self.now.lock();
+        now.day = None;
+        match result {
+            Ok(()) => *now = RollingStats::default(),
+            Err(Error::Canceled) => {}
+            Err(error) => {
+                now.days_done = 0;
+                now.last_error = Some(error.to_string());
+            }
+        }
+    }
 }
 
 /// A day that was rolled up.
@@ -119,15 +162,30 @@ impl Db {
         begun: &mut dyn FnMut(Day, usize),
         done: &mut dyn FnMut(&RolledDay),
     ) -> Result<()> {
-        let history = self.history()?;
-        history.tidy(now_ms)?;
-        let rolled = self.roll_days(history, now_ms, pause_ms, step, begun, done);
-        match &rolled {
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Canceled) => {
-                rolled
+        let mut begun = |day: Day, left: usize| {
+            self.rolling.begin(day, left);
+            begun(day, left);
+        };
+        let result = self.history().and_then(|history| {
+            history.tidy(now_ms)?;
+            let ends = |result: &Result<()>| {
+                let unavailable = [ErrorKind::Unavailable, ErrorKind::Canceled];
+                result.as_ref().is_err_and(|error| unavailable.contains(&error.kind()))
+            };
+            let forgot = self.forget_rows(history, now_ms, step);
+            if ends(&forgot) {
+                return forgot;
             }
-            _ => rolled.and(self.put_together(history, now_ms, step)),
-        }
+            let rolled = self.roll_days(history, now_ms, pause_ms, step, &mut begun, done);
+            if ends(&rolled) {
+                return rolled;
+            }
+            // Days of which rows went are not put together with others of which they could not.
+            forgot?;
+            rolled.and(self.put_together(history, now_ms, step))
+        });
+        self.rolling.end(&result);
+        result
     }
 
     fn roll_days(
@@ -153,7 +211,11 @@ impl Db {
             }
             for (i, day) in days.iter().enumerate() {
                 begun(*day, days.len() - i);
-                match self.roll_day(history, *day, now_ms, step) {
+                let rolled = self.roll_day(history, *day, now_ms, step);
+                if rolled.is_ok() {
+                    self.rolling.end_day();
+                }
+                match rolled {
                     Ok((Building::Late, _)) => {}
                     Ok((building, rolled)) => {
                         again &= building == Building::Done;
@@ -241,12 +303,21 @@ impl Db {
             let overlap = |block: &&Arc<Block>| block.range().overlaps(&day.input());
             (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
         };
-        let policies = &self.options.history_policies;
-        let metrics = Metrics::of(&blocks, day, policies, self.metadata())?;
-        self.check_space_for(metrics.n_rows(), history, day)?;
-        build.expect_series(metrics.n_series());
-        let mut before = history.lasts_of(day.previous())?;
-        let work = rollup::roll_up(&blocks, &metrics, day, before.as_mut(), &mut build, step)?;
+        let (going, all_go) = self.going(day, now_ms);
+        let mut samples = 0;
+        if all_go {
+            build.leave_out_all();
+        } else {
+            build.leave_out(going);
+            let policies = &self.options.history_policies;
+            let metrics = Metrics::of(&blocks, day, policies, self.metadata())?;
+            *self.rolling.progress.lock() = metrics.progress();
+            self.check_space_for(metrics.n_rows(), history, day)?;
+            build.expect_series(metrics.n_series());
+            let mut before = history.lasts_of(day.previous())?;
+            let work = rollup::roll_up(&blocks, &metrics, day, before.as_mut(), &mut build, step)?;
+            samples = work.samples;
+        }
         let finished = build.finish_stepping(step)?;
         let (files, series) = (finished.files.clone(), finished.series);
         let building = {
@@ -267,7 +338,7 @@ impl Db {
         self.rolling.days.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.rolling.micros.fetch_add(micros, Ordering::Relaxed);
-        Ok((building, RolledDay { day, files, series, samples: work.samples, took }))
+        Ok((building, RolledDay { day, files, series, samples, took }))
     }
 
     /// Fails where the files of a day might take the space of the log: they can wait, it cannot.
@@ -277,7 +348,7 @@ impl Db {
         self.check_space(day_bytes.saturating_add(month_bytes))
     }
 
-    fn check_space(&self, needed: u64) -> Result<()> {
+    pub(super) fn check_space(&self, needed: u64) -> Result<()> {
         let kept = KEPT_SEGMENTS * self.options.wal_segment_bytes;
         if self.disk.free_bytes(&self.blocks_dir)? >= needed.saturating_add(kept) {
             return Ok(());

@@ -91,6 +91,25 @@ pub enum Change {
         /// The last one, itself included.
         last: Day,
     },
+    /// Rows of a day went by their age: these files take the place of all that it had. What else is known of it
+    /// stays.
+    Cut {
+        /// The day.
+        day: Day,
+        /// How often its files were written, this time included.
+        revision: u32,
+        /// Its files.
+        files: Vec<FileEntry>,
+    },
+    /// Rows of these days went by their age, or were left out because of it.
+    Gone {
+        /// The first one.
+        first: Day,
+        /// The last one, itself included.
+        last: Day,
+        /// The tables that they went from.
+        tables: Vec<Tier>,
+    },
     /// Samples of these days were deleted, and rows still count them because others are gone.
     Deleted {
         /// The first one.
@@ -128,6 +147,9 @@ pub struct DayState {
     /// Whether samples were deleted that its rows count for ever.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleted: bool,
+    /// Tables that rows went from by their age, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<Tier>,
     /// Its files.
     pub files: Vec<FileEntry>,
 }
@@ -143,6 +165,18 @@ impl DayState {
     pub fn day_file(&self) -> Option<&FileEntry> {
         // The one row of a day ends with it: there is one file at most.
         self.files.iter().find(|file| file.tier == Tier::Day)
+    }
+
+    /// Whether rows of this table went by their age, all of them or those of some series.
+    #[must_use]
+    pub fn is_cut(&self, tier: Tier) -> bool {
+        self.cut.contains(&tier)
+    }
+
+    /// Whether the rows of its hours went by their age, all of them.
+    #[must_use]
+    pub fn lacks_hours(&self) -> bool {
+        self.is_cut(Tier::Hour) && !self.files.iter().any(|file| file.tier == Tier::Hour)
     }
 }
 
@@ -179,8 +213,26 @@ impl State {
             match change {
                 Change::Built { day, revision, files } => {
                     let (revision, files) = (*revision, files.clone());
-                    let state = DayState { revision, outdated: false, deleted: false, files };
+                    let state = DayState {
+                        revision,
+                        outdated: false,
+                        deleted: false,
+                        cut: Vec::new(),
+                        files,
+                    };
                     self.days.insert(day.0, state);
+                }
+                Change::Cut { day, revision, files } => {
+                    if let Some(state) = self.days.get_mut(&day.0) {
+                        (state.revision, state.files) = (*revision, files.clone());
+                    }
+                }
+                Change::Gone { first, last, tables } => {
+                    for (_, state) in self.days.range_mut(first.0..=(*last).max(*first).0) {
+                        state.cut.extend(tables);
+                        state.cut.sort_unstable();
+                        state.cut.dedup();
+                    }
                 }
                 Change::Together { month, revision, files } => {
                     for (_, day) in self.days.range_mut(month.first().0..=month.last().0) {
@@ -203,12 +255,31 @@ impl State {
         (self.version, self.number) = (commit.version, commit.number);
     }
 
+    /// All files, each with its part and the revision of that.
+    pub fn files(&self) -> impl Iterator<Item = (Part, u32, &FileEntry)> {
+        let days = self.days.iter().flat_map(|(day, built)| {
+            built.files.iter().map(|file| (Part::Day(Day(*day)), built.revision, file))
+        });
+        days.chain(self.months.iter().flat_map(|(month, told)| {
+            told.files.iter().map(|file| (Part::Month(Month(*month)), told.revision, file))
+        }))
+    }
+
     /// The month in whose file the rows of a day are, if it has any, unless the day has one of its own.
     #[must_use]
     pub fn together(&self, day: Day) -> Option<(Month, &MonthState, &FileEntry)> {
         let month = Month::of(day);
         let state = self.months.get(&month.0)?;
         Some((month, state, state.files.first()?))
+    }
+
+    /// Whether a day has rows of its hours or of itself.
+    #[must_use]
+    pub fn has_rows(&self, day: Day) -> bool {
+        let Some(built) = self.days.get(&day.0) else { return false };
+        let summed = |file: &FileEntry| Tier::OF_ALL_SERIES.contains(&file.tier);
+        // Without hours it has a row in the file of its month only if they went.
+        built.files.iter().any(summed) || (built.lacks_hours() && self.together(day).is_some())
     }
 
     /// Whether a file is one of those that there are.
@@ -307,6 +378,8 @@ mod tests {
                 },
                 Change::Outdated { first: Day(1), last: Day(2) },
                 Change::RawGone { last: Day(0) },
+                Change::Cut { day: Day(20_422), revision: 2, files: Vec::new() },
+                Change::Gone { first: Day(20_422), last: Day(20_422), tables: vec![Tier::Hour] },
             ],
         };
         let path = Path::new("commit");
@@ -338,6 +411,18 @@ mod tests {
         assert_eq!(deleted, [5]);
         assert_eq!((state.number, state.days[&6].revision), (4, 2));
         assert!(state.has_raw(Day(6)) && !state.has_raw(Day(5)));
+        let gone =
+            |first, last, tables| Change::Gone { first: Day(first), last: Day(last), tables };
+        let cut = Change::Cut { day: Day(6), revision: 3, files: vec![entry(Tier::Hour)] };
+        let outdated_6 = Change::Outdated { first: Day(6), last: Day(6) };
+        state.apply(&commit(5, vec![outdated_6, cut, gone(5, 6, vec![Tier::Raw])]));
+        state.apply(&commit(6, vec![gone(6, 8, vec![Tier::Day, Tier::Raw])]));
+        let day = state.days[&6].clone();
+        assert_eq!((day.revision, day.outdated, day.files.len()), (3, true, 1));
+        assert_eq!((day.cut, &state.days[&5].cut), (vec![Tier::Raw, Tier::Day], &vec![Tier::Raw]));
+        assert_eq!(state.days[&9].cut, []);
+        state.apply(&commit(7, vec![built(6, 4)]));
+        assert_eq!(state.days[&6].cut, []);
     }
 
     #[test]

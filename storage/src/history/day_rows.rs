@@ -85,6 +85,11 @@ impl DayRows {
         if let Some(table) = &self.table {
             return table.has(sought, charge);
         }
+        self.has_hours(sought, charge)
+    }
+
+    /// Whether it has rows of hours of a series.
+    pub(crate) fn has_hours(&self, sought: Sought<'_>, charge: &Charge<'_>) -> Result<bool> {
         for table in self.hours(charge)? {
             if table.has(sought, charge)? {
                 return Ok(true);

@@ -70,32 +70,37 @@ impl RowFile {
     pub fn read_known(&self) -> Result<Vec<KnownSeries>> {
         let mut all = Vec::new();
         for group in 0..self.n_groups() {
-            let labels = self.labels_of_group(group)?;
-            let read = || {
-                let span = self.whole_group(group)?;
-                let said = |i: usize| self.column::<ByteArrayType>(span, leaf::TYPE + i);
-                let mut texts = [said(0)?, said(1)?, said(2)?];
-                let first = self.column::<Int64Type>(span, leaf::FIRST_SEEN)?.required()?;
-                let last = self.column::<Int64Type>(span, leaf::LAST_SEEN)?.required()?;
-                let mut series = Vec::with_capacity(labels.len());
-                for ((labels, first), last) in labels.into_iter().zip(first).zip(last) {
-                    let mut known = KnownSeries {
-                        labels,
-                        texts: Default::default(),
-                        first_seen: millis(first),
-                        last_seen: millis(last),
-                    };
-                    for (column, said) in texts.iter_mut().zip(&mut known.texts) {
-                        if let Some(text) = column.next()? {
-                            *said = text.as_utf8()?.to_owned();
-                        }
-                    }
-                    series.push(known);
-                }
-                ParquetResult::Ok(series)
-            };
-            all.extend(read().map_err(|cause| self.undecoded(&cause))?);
+            all.append(&mut self.read_known_group(group)?);
         }
         Ok(all)
+    }
+
+    /// Those of a row group.
+    pub(super) fn read_known_group(&self, group: usize) -> Result<Vec<KnownSeries>> {
+        let labels = self.labels_of_group(group)?;
+        let read = || {
+            let span = self.whole_group(group)?;
+            let said = |i: usize| self.column::<ByteArrayType>(span, leaf::TYPE + i);
+            let mut texts = [said(0)?, said(1)?, said(2)?];
+            let first = self.column::<Int64Type>(span, leaf::FIRST_SEEN)?.required()?;
+            let last = self.column::<Int64Type>(span, leaf::LAST_SEEN)?.required()?;
+            let mut series = Vec::with_capacity(labels.len());
+            for ((labels, first), last) in labels.into_iter().zip(first).zip(last) {
+                let mut known = KnownSeries {
+                    labels,
+                    texts: Default::default(),
+                    first_seen: millis(first),
+                    last_seen: millis(last),
+                };
+                for (column, said) in texts.iter_mut().zip(&mut known.texts) {
+                    if let Some(text) = column.next()? {
+                        *said = text.as_utf8()?.to_owned();
+                    }
+                }
+                series.push(known);
+            }
+            ParquetResult::Ok(series)
+        };
+        read().map_err(|cause| self.undecoded(&cause))
     }
 }

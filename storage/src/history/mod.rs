@@ -23,13 +23,17 @@
 //! Threads: one builds at a time (its caller sees to that); everybody reads. The state is a snapshot behind a
 //! short lock; the lock of the log is held for the time of a commit.
 
+mod build;
 mod cache;
 mod columns;
 mod commit;
+mod costs;
 mod day_rows;
 mod files;
 mod filter;
+mod forget;
 mod held;
+mod keep;
 mod keys;
 mod known;
 mod lasts;
@@ -55,12 +59,17 @@ mod tests;
 mod together;
 #[cfg(test)]
 mod together_tests;
+mod verify;
 mod writer;
 
+pub use build::{Build, Building, Finished};
 pub use cache::RowCache;
 pub use commit::{Change, Commit, DayState, FileEntry, MonthState, State};
+pub use costs::{TableCost, TierSize};
 pub(crate) use day_rows::{DayRows, RowFacts};
 pub use files::TRASH_MS;
+pub(crate) use keep::Going;
+pub use keep::Keep;
 pub use known::KnownSeries;
 pub use lasts::Lasts;
 pub use log::CHECKPOINT_COMMITS;
@@ -80,8 +89,8 @@ pub use schema::{
 };
 pub(crate) use table::Charge;
 pub use together::MONTH_ROWS_MAX;
+pub use verify::Verified;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -90,19 +99,13 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, create_dir_durable};
 use crate::error::{Error, Result};
-use crate::model::{DAY_MS, Labels, TimeRange};
+use crate::model::TimeRange;
 
 use cache::Cache;
-use columns::RowColumns;
-use commit::staged_name;
 use files::Files;
-use keys::TableColumns;
-use known::KnownColumns;
 use log::Log;
-use raw::RawColumns;
 use remote::Remote;
-use together::{MonthChange, place_all};
-use writer::{FileTold, FileWriter};
+use together::place_all;
 
 /// See the module.
 pub struct History {
@@ -119,15 +122,6 @@ pub struct History {
     building: Mutex<Option<(TimeRange, bool)>>,
     /// The object store, where there is one.
     remote: OnceLock<Remote>,
-}
-
-/// What [`History::verify`] found of one file.
-#[derive(Debug)]
-pub struct Verified {
-    /// Its path inside the history.
-    pub path: PathBuf,
-    /// Rows read, or what is wrong.
-    pub rows: Result<u64>,
 }
 
 impl History {
@@ -232,7 +226,7 @@ impl History {
         if let Some(gone) = state.raw_gone {
             let days = Day::within(range);
             let (first, last) = (Day(*days.start()), Day(*days.end()).min(gone));
-            let hit = |(_, built): (&i64, &DayState)| !built.deleted && !built.files.is_empty();
+            let hit = |(day, built): (&i64, &DayState)| !built.deleted && state.has_rows(Day(*day));
             if first <= last && state.days.range(first.0..=last.0).any(hit) {
                 tracing::warn!(%first, %last, "samples are deleted of days of which others are gone by their age: rows of the history still count them");
                 self.commit(vec![Change::Deleted { first, last }])?;
@@ -263,10 +257,10 @@ impl History {
         }
         let state = self.state();
         let hit = |(_, built): &(&i64, &DayState)| !built.outdated;
-        let Some((earliest, built)) = state.days.range(first.0..=last.0).find(hit) else {
+        let Some((earliest, _)) = state.days.range(first.0..=last.0).find(hit) else {
             return Ok(());
         };
-        if !state.has_raw(Day(*earliest)) && !built.files.is_empty() {
+        if !state.has_raw(Day(*earliest)) && state.has_rows(Day(*earliest)) {
             tracing::warn!(day = %Day(*earliest), "samples are added to days of which others are gone by their age: their rows in the history stay what they are");
         }
         self.commit(vec![Change::Outdated { first, last }])
@@ -301,33 +295,14 @@ impl History {
     /// a crash may have kept from being told.
     pub fn samples_begin_at(&self, first_ts: i64) {
         let (state, first) = (self.state(), Day::of(first_ts));
-        let mut older = state.days.range(..first.0).filter(|(_, built)| !built.files.is_empty());
+        let rolled = |built: &DayState| !built.files.is_empty() || !built.cut.is_empty();
+        let mut older = state.days.range(..first.0).filter(|(_, built)| rolled(built));
         let is_whole =
             |(day, built): (&i64, &DayState)| !built.outdated || !state.has_raw(Day(*day));
         if older.clone().all(is_whole)
             && let Some((last, _)) = older.next_back()
         {
             self.raw_is_gone(Day(*last));
-        }
-    }
-
-    /// Begins the files of a day. Ends an earlier build that was not finished.
-    pub fn build(&self, day: Day) -> Build<'_> {
-        *self.building.lock() = Some((day.input(), false));
-        let revision = self.state().days.get(&day.0).map_or(0, |built| built.revision) + 1;
-        // Those of a build that failed.
-        if let Err(error) = self.files.remove_staged(Part::Day(day), revision) {
-            tracing::warn!(%error, %day, "unfinished files of the history stay until the next build");
-        }
-        Build {
-            history: self,
-            day,
-            revision,
-            n_series: 1,
-            rows: BTreeMap::new(),
-            raw: BTreeMap::new(),
-            known: BTreeMap::new(),
-            series: 0,
         }
     }
 
@@ -365,227 +340,6 @@ impl History {
             (None, None) => None,
         };
         Ok(Some(Lasts::new(day, file)))
-    }
-
-    /// Reads every file to its last row and shows what it found.
-    pub fn verify(&self, shown: &mut dyn FnMut(Verified)) {
-        let state = self.state();
-        for (part, revision, file) in state.files() {
-            let rows = self.verify_file(part, revision, file);
-            shown(Verified { path: file.path(part), rows });
-        }
-    }
-
-    fn verify_file(&self, part: Part, revision: u32, file: &FileEntry) -> Result<u64> {
-        let opened = self.files.read(part, revision, file)?;
-        let (mut rows, mut series) = (0, 0);
-        if file.tier == Tier::Raw {
-            let mut last = None;
-            opened.read_samples(&mut |group| {
-                for one in group {
-                    rows += one.samples.len() as u64;
-                    series += u64::from(last.as_ref() != Some(&one.labels));
-                    last = Some(one.labels);
-                }
-            })?;
-        } else if file.tier == Tier::Series {
-            rows = opened.read_known()?.len() as u64;
-            series = rows;
-        } else {
-            for group in 0..opened.n_groups() {
-                for one in opened.read_group(group)? {
-                    rows += one.rows.len() as u64;
-                    series += 1;
-                }
-            }
-        }
-        if (rows, series) == (file.rows, file.series) {
-            return Ok(rows);
-        }
-        let path = self.dir.join(file.path(part));
-        Err(crate::error::Corruption::new(&path, 0, "rows of a history file").into())
-    }
-}
-
-/// What became of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Building {
-    /// Its rows are in the history.
-    Done,
-    /// Its rows are in the history, and outdated: samples of its day were changed meanwhile.
-    Outrun,
-    /// Raw samples of its day went meanwhile because of their age: the rows that it had stay.
-    Late,
-}
-
-/// The files of a day in the making.
-pub struct Build<'a> {
-    history: &'a History,
-    day: Day,
-    revision: u32,
-    n_series: u64,
-    rows: Writers<RowColumns>,
-    raw: Writers<RawColumns>,
-    known: Writers<KnownColumns>,
-    series: u64,
-}
-
-/// Files in the making by table and folder.
-type Writers<C> = BTreeMap<(Tier, String), FileWriter<C>>;
-
-impl<'a> Build<'a> {
-    /// Tells how many series there will be at most, before the first is added.
-    pub fn expect_series(&mut self, n_series: u64) {
-        self.n_series = n_series;
-    }
-
-    /// Adds the rows of a series, all of one tier. Series come ascending by metric, id and labels.
-    pub fn add(&mut self, tier: Tier, series: &SeriesRows) -> Result<()> {
-        self.series += u64::from(tier == Tier::Day);
-        let partition = |end_ms: i64| tier.partition(end_ms);
-        let mut done: Option<String> = None;
-        for row in &series.rows {
-            let folder = partition(row.end_ms);
-            if done.as_ref() == Some(&folder) {
-                continue;
-            }
-            let choose = |end_ms: i64| partition(end_ms) == folder;
-            self.writer(|build| &mut build.rows, tier, &folder)?.add(series, choose)?;
-            done = Some(folder);
-        }
-        Ok(())
-    }
-
-    /// Adds the samples of a series, ascending in time. The order of series is that of rows.
-    pub fn add_samples(&mut self, labels: &Labels, samples: &[(i64, f64)]) -> Result<()> {
-        let partition = |sample: &(i64, f64)| Tier::Raw.partition(sample.0);
-        // The last millisecond lies in the next folder.
-        for samples in samples.chunk_by(|a, b| a.0.div_euclid(DAY_MS) == b.0.div_euclid(DAY_MS)) {
-            let Some(folder) = samples.first().map(partition) else { continue };
-            self.writer(|build| &mut build.raw, Tier::Raw, &folder)?.add(labels, samples)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what is known of a series. The order of series is that of rows.
-    pub fn add_known(&mut self, series: &KnownSeries) -> Result<()> {
-        let end_ms = self.day.end_ms();
-        let folder = Tier::Series.partition(end_ms);
-        self.writer(|build| &mut build.known, Tier::Series, &folder)?.add(end_ms, series)
-    }
-
-    fn writer<C: TableColumns>(
-        &mut self,
-        of: impl Fn(&mut Self) -> &mut Writers<C>,
-        tier: Tier,
-        folder: &str,
-    ) -> Result<&mut FileWriter<C>> {
-        use std::collections::btree_map::Entry;
-        let Self { history, day, revision, n_series, .. } = *self;
-        match of(self).entry((tier, folder.to_owned())) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
-                let part = Part::Day(day);
-                let path = history.files.stage(&staged_name(tier, folder, part, revision))?;
-                let told = FileTold { tenant: &history.tenant, tier, part, revision };
-                Ok(place.insert(FileWriter::create(&*history.disk, &path, &told, n_series)?))
-            }
-        }
-    }
-
-    /// Makes what was added durable. [`Finished::commit`] makes it the history.
-    pub fn finish(self) -> Result<Finished<'a>> {
-        self.finish_stepping(&mut || Ok(()))
-    }
-
-    fn finish_files(self) -> Result<Finished<'a>> {
-        let mut files = Vec::new();
-        for ((tier, _), writer) in self.raw {
-            files.push(FileEntry::new(tier, &writer.finish()?));
-        }
-        for ((tier, _), writer) in self.rows {
-            files.push(FileEntry::new(tier, &writer.finish()?));
-        }
-        for ((tier, _), writer) in self.known {
-            files.push(FileEntry::new(tier, &writer.finish()?));
-        }
-        self.history.files.sync_staged()?;
-        let Self { history, day, revision, series, .. } = self;
-        Ok(Finished { history, day, revision, files, series, month: None })
-    }
-}
-
-/// The files of a day, durable, and named by nobody yet.
-pub struct Finished<'a> {
-    history: &'a History,
-    day: Day,
-    revision: u32,
-    /// The files.
-    pub files: Vec<FileEntry>,
-    /// Series that have rows.
-    pub series: u64,
-    month: Option<MonthChange>,
-}
-
-impl Finished<'_> {
-    /// Puts the files in the place of those that the day had. The caller keeps samples from being changed
-    /// meanwhile.
-    pub fn commit(self, now_ms: i64) -> Result<Building> {
-        let Self { history, day, revision, files, month, .. } = self;
-        let outdated = !matches!(history.building.lock().take(), Some((_, false)));
-        if !history.state().has_raw(day) || !history.may_change(month.as_ref()) {
-            history.files.remove_staged(Part::Day(day), revision)?;
-            if let Some(MonthChange { month, revision, .. }) = month {
-                history.files.remove_staged(Part::Month(month), revision)?;
-            }
-            return Ok(Building::Late);
-        }
-        let mut changes = match month.clone() {
-            Some(month) => month.changes(day, revision, files),
-            None => vec![Change::Built { day, revision, files }],
-        };
-        if outdated {
-            // One commit: nobody takes the rows for those of the samples that are there now.
-            changes.push(Change::Outdated { first: day, last: day });
-        }
-        history.commit(changes)?;
-        // It is the history from here on; a file that stays where it is waits for the next round.
-        history.place_day(day, revision, month.as_ref(), now_ms)?;
-        Ok(if outdated { Building::Outrun } else { Building::Done })
-    }
-}
-
-/// Bytes and rows of a tier.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TierSize {
-    /// Files.
-    pub files: u64,
-    /// Rows.
-    pub rows: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-impl State {
-    /// All files, each with its part and the revision of that.
-    pub fn files(&self) -> impl Iterator<Item = (Part, u32, &FileEntry)> {
-        let days = self.days.iter().flat_map(|(day, built)| {
-            built.files.iter().map(|file| (Part::Day(Day(*day)), built.revision, file))
-        });
-        days.chain(self.months.iter().flat_map(|(month, told)| {
-            told.files.iter().map(|file| (Part::Month(Month(*month)), told.revision, file))
-        }))
-    }
-
-    /// What a tier takes.
-    #[must_use]
-    pub fn size(&self, tier: Tier) -> TierSize {
-        let files = self.files().map(|(_, _, file)| file);
-        files.filter(|file| file.tier == tier).fold(TierSize::default(), |sum, file| TierSize {
-            files: sum.files + 1,
-            rows: sum.rows + file.rows,
-            bytes: sum.bytes + file.bytes,
-        })
     }
 }
 

@@ -62,23 +62,28 @@ impl RowFile {
     /// The samples of a file of the table of samples, row group by row group. A series may go on in the next group.
     pub fn read_samples(&self, show: &mut dyn FnMut(Vec<SeriesSamples>)) -> Result<()> {
         for group in 0..self.n_groups() {
-            let labels = self.labels_of_group(group)?;
-            let read = || {
-                let span = self.whole_group(group)?;
-                let ts = self.column::<Int64Type>(span, leaf::TS)?.required()?;
-                let values = self.column::<DoubleType>(span, leaf::VALUE)?.required()?;
-                ParquetResult::Ok(ts.map(millis).zip(values))
-            };
-            let samples = read().map_err(|cause| self.undecoded(&cause))?;
-            let mut all: Vec<SeriesSamples> = Vec::new();
-            for (labels, sample) in labels.into_iter().zip(samples) {
-                match all.last_mut() {
-                    Some(last) if last.labels == labels => last.samples.push(sample),
-                    _ => all.push(SeriesSamples { labels, samples: vec![sample] }),
-                }
-            }
-            show(all);
+            show(self.read_samples_of_group(group)?);
         }
         Ok(())
+    }
+
+    /// Those of a row group.
+    pub(super) fn read_samples_of_group(&self, group: usize) -> Result<Vec<SeriesSamples>> {
+        let labels = self.labels_of_group(group)?;
+        let read = || {
+            let span = self.whole_group(group)?;
+            let ts = self.column::<Int64Type>(span, leaf::TS)?.required()?;
+            let values = self.column::<DoubleType>(span, leaf::VALUE)?.required()?;
+            ParquetResult::Ok(ts.map(millis).zip(values))
+        };
+        let samples = read().map_err(|cause| self.undecoded(&cause))?;
+        let mut all: Vec<SeriesSamples> = Vec::new();
+        for (labels, sample) in labels.into_iter().zip(samples) {
+            match all.last_mut() {
+                Some(last) if last.labels == labels => last.samples.push(sample),
+                _ => all.push(SeriesSamples { labels, samples: vec![sample] }),
+            }
+        }
+        Ok(all)
     }
 }

@@ -16,7 +16,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 use super::period::Tier;
 
 /// Version of the tables, told in every file.
-pub const HISTORY_VERSION: u32 = 2;
+pub const HISTORY_VERSION: u32 = 3;
 
 /// Labels that have a column of their own beside the map: engines leave files and pages out by them.
 pub const PROMOTED_LABELS: [&str; 6] =

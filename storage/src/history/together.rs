@@ -13,6 +13,7 @@ use super::stream::{Merged, SeriesStream};
 use super::writer::{FileTold, FileWriter};
 use super::{Build, History};
 use crate::error::{Error, Result};
+use crate::model::Labels;
 
 /// Rows of a month that are put together at most: as many are written anew when one of its days changes.
 pub const MONTH_ROWS_MAX: u64 = 4 << 20;
@@ -68,20 +69,21 @@ impl History {
             return Ok(None);
         }
         let revision = next_revision(&state, month);
-        let files = self.write_month(month, revision, streams, n_series, step)?;
+        let all = |_: &Labels| true;
+        let files = self.write_month((month, revision), streams, n_series, &all, step)?;
         let told = files.first().cloned();
         self.commit(vec![Change::Together { month, revision, files }])?;
         self.place_month(month, now_ms)?;
         Ok(told)
     }
 
-    /// Writes the file of a month, which no commit names yet.
-    fn write_month(
+    /// Writes the file of a month with the series that `stay`; no commit names it yet.
+    pub(super) fn write_month(
         &self,
-        month: Month,
-        revision: u32,
+        (month, revision): (Month, u32),
         streams: Vec<SeriesStream>,
         n_series: u64,
+        stay: &dyn Fn(&Labels) -> bool,
         step: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<FileEntry>> {
         let part = Part::Month(month);
@@ -93,7 +95,9 @@ impl History {
         let mut merged = Merged::new(streams)?;
         while let Some(series) = merged.next()? {
             step()?;
-            writer.add(&series, |_| true)?;
+            if stay(&series.labels) {
+                writer.add(&series, |_| true)?;
+            }
         }
         let facts = writer.finish()?;
         if facts.rows == 0 {
@@ -144,7 +148,8 @@ impl History {
             streams.push(SeriesStream::new(self.files.read_staged(&name, file)?));
             n_series += file.series;
         }
-        let files = self.write_month(month, next, streams, n_series, step)?;
+        let all = |_: &Labels| true;
+        let files = self.write_month((month, next), streams, n_series, &all, step)?;
         Ok(Some(MonthChange { month, revision: next, files: Some(files) }))
     }
 
@@ -154,7 +159,7 @@ impl History {
         apart.is_none_or(|change| has_raw(&self.state(), change.month))
     }
 
-    fn place_month(&self, month: Month, now_ms: i64) -> Result<()> {
+    pub(super) fn place_month(&self, month: Month, now_ms: i64) -> Result<()> {
         let state = self.state();
         state
             .months
@@ -203,7 +208,8 @@ pub(super) fn place_all(files: &super::files::Files, state: &State, now_ms: i64)
     months(true).try_for_each(|(month, told)| files.place_month(month, told, now_ms))
 }
 
-fn next_revision(state: &State, month: Month) -> u32 {
+/// The next revision of the file of a month.
+pub(super) fn next_revision(state: &State, month: Month) -> u32 {
     state.months.get(&month.0).map_or(0, |told| told.revision) + 1
 }
 

@@ -132,17 +132,32 @@ impl Newest<'_> {
                 let stale = row.summary.stale_ts.is_some();
                 return Ok(Found::Newer(told, if stale { stale_nan() } else { row.summary.last }));
             }
+            if self.hours_are_gone(Day::of(hour_end), budget)? {
+                return Ok(Found::Untold { histograms: false, is_near: false });
+            }
             hour_end -= HOUR_MS;
         }
         Ok(Found::Nothing)
     }
 
+    /// Whether the hours of a day went by their age, and its samples.
+    fn hours_are_gone(&self, day: Day, budget: &Budget) -> Result<bool> {
+        if !self.past.cuts_hours(day) || self.past.state.has_raw(day) {
+            return Ok(false);
+        }
+        let charge = |bytes: u64| self.charge(bytes, budget);
+        let Some(rows) = self.past.rows(day, &charge)? else { return Ok(false) };
+        self.past.lost_hours(&rows, self.sought, &charge)
+    }
+
+    fn charge(&self, bytes: u64, budget: &Budget) -> Result<()> {
+        self.memory.borrow_mut().add(bytes)?;
+        budget.check()
+    }
+
     fn row(&self, hour_end: i64, budget: &Budget) -> Result<Option<HourRow>> {
         let day = Day::of(hour_end);
-        let charge = |bytes: u64| {
-            self.memory.borrow_mut().add(bytes)?;
-            budget.check()
-        };
+        let charge = |bytes: u64| self.charge(bytes, budget);
         let Some(rows) = self.past.rows(day, &charge)? else { return Ok(None) };
         let hour = (hour_end - day.start_ms()) / HOUR_MS;
         let Ok(hour) = u8::try_from(hour) else { return Ok(None) };

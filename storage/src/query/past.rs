@@ -18,7 +18,8 @@ use super::tiling::{Kept, Plan, Stretch, WINDOW_BYTES, cuts_every_hour, plan};
 use super::{Budget, HISTOGRAMS_GONE, Reservation, SeriesSet, WindowSet};
 use crate::error::{Error, Result};
 use crate::history::{
-    Charge, Day, DayRows, HOUR_MS, History, Metrics, Month, MonthRows, Sought, State,
+    Charge, Day, DayRows, DayState, HOUR_MS, History, Metrics, Month, MonthRows, Sought, State,
+    Tier,
 };
 use crate::model::window::{Need, Pieces, Spaced};
 use crate::model::{Labels, SeriesData, TimeRange};
@@ -37,11 +38,77 @@ impl Past<'_> {
     /// What there is of a day.
     pub(super) fn kept(&self, day: Day) -> Kept {
         match self.state.days.get(&day.0) {
-            Some(built) if !self.state.has_raw(day) && built.outdated => Kept::Late,
-            Some(_) if !self.state.has_raw(day) => Kept::Rows,
-            Some(built) if !built.outdated => Kept::Both,
-            _ => Kept::Samples,
+            Some(built) if self.state.has_raw(day) => {
+                let gone = !built.cut.is_empty() && !self.state.has_rows(day);
+                if built.outdated || gone { Kept::Samples } else { Kept::Both }
+            }
+            // Late samples, if there is anything.
+            Some(built) if !built.cut.is_empty() && !self.state.has_rows(day) => Kept::Samples,
+            Some(built) if built.lacks_hours() => Kept::Days,
+            Some(built) if built.outdated => Kept::Late,
+            Some(_) => Kept::Rows,
+            None => Kept::Samples,
         }
+    }
+
+    /// Days inside `range` of which rows of some series went by their age and samples are there.
+    fn cut_beside_samples(&self, range: TimeRange) -> BTreeSet<i64> {
+        let days = self.known_days();
+        let within = Day::within(range);
+        let (first, last) = (*within.start().max(days.start()), *within.end().min(days.end()));
+        let cut = |(day, built): &(&i64, &DayState)| {
+            built.is_cut(Tier::Day) && self.state.has_raw(Day(**day))
+        };
+        if first > last {
+            return BTreeSet::new();
+        }
+        self.state.days.range(first..=last).filter(cut).map(|(day, _)| *day).collect()
+    }
+
+    /// Whether rows of hours of a day went by their age, all of them or those of some series.
+    pub(super) fn cuts_hours(&self, day: Day) -> bool {
+        self.state.days.get(&day.0).is_some_and(|built| built.is_cut(Tier::Hour))
+    }
+
+    /// Whether all rows of hours of a series on a day went by their age, while that of the day tells of it.
+    pub(super) fn lost_hours(
+        &self,
+        rows: &DayRows,
+        sought: Sought<'_>,
+        charge: &Charge<'_>,
+    ) -> Result<bool> {
+        if !self.cuts_hours(rows.day) || rows.has_hours(sought, charge)? {
+            return Ok(false);
+        }
+        match self.source(rows.day, charge)? {
+            Some(Source::Day(rows)) => rows.has(sought, charge),
+            Some(Source::Month(month)) => {
+                let (day, mut any) = (rows.day, false);
+                month.rows(sought, day..=day, Need::Edges, charge, &mut |_, _, _| {
+                    any = true;
+                    Ok(false)
+                })?;
+                Ok(any)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// What an answer about `range` says where rows of days went by their age and there are no samples instead.
+    pub(super) fn cut_days(&self, range: TimeRange) -> Option<String> {
+        let gone = self.state.raw_gone?;
+        let days = Day::within(range);
+        let last = gone.0.min(*days.end());
+        if *days.start() > last {
+            return None;
+        }
+        let days = self.state.days.range(*days.start()..=last);
+        let mut days = days.filter(|(_, built)| built.is_cut(Tier::Day)).map(|(day, _)| Day(*day));
+        let first = days.next()?;
+        let last = days.next_back().unwrap_or(first);
+        Some(format!(
+            "rows between {first} and {last} went by their age (history.retention), of all series or some, and so did their samples: what they told is missing"
+        ))
     }
 
     /// The rows of a day. Fails where they are damaged, or were built anew meanwhile.
@@ -76,6 +143,10 @@ impl Past<'_> {
             return Err(Error::Unavailable { why: "they were built anew meanwhile" });
         }
         read(&now)
+    }
+
+    fn is_outdated(&self, day: Day) -> bool {
+        self.state.days.get(&day.0).is_some_and(|built| built.outdated)
     }
 
     /// Whether the row of a day lies in the file of its month.
@@ -115,7 +186,7 @@ impl Past<'_> {
             return Vec::new();
         }
         let days = self.state.days.range(*days.start()..=last);
-        days.filter(|(_, built)| !built.files.is_empty()).map(|(day, _)| Day(*day)).collect()
+        days.map(|(day, _)| Day(*day)).filter(|day| self.state.has_rows(*day)).collect()
     }
 
     /// How many of these days have rows that count samples which were deleted.
@@ -223,6 +294,10 @@ pub(super) struct Tiled<'s> {
     huge: AtomicBool,
     /// Whether samples that came late lie among those of a row.
     left_out: AtomicBool,
+    /// Whether rows of hours went by their age where samples are gone.
+    hours_gone: AtomicBool,
+    /// Days of which samples tell what rows of some series do not any more.
+    cut: BTreeSet<i64>,
     /// Days of rows that lack samples which came later.
     late: BTreeSet<i64>,
     /// What the windows cover before any is moved.
@@ -259,7 +334,7 @@ impl<'s> Tiled<'s> {
             let late = plan_late(&plan, kept);
             let mut steps = Vec::with_capacity(plan.stretches.len());
             let mut rows_end_ms = i64::MIN;
-            let mut failed = false;
+            let (mut failed, mut left_out) = (false, false);
             for stretch in &plan.stretches {
                 let (Stretch::Day(day) | Stretch::Hours(day, ..)) = *stretch else {
                     steps.extend(samples_of(stretch));
@@ -270,6 +345,8 @@ impl<'s> Tiled<'s> {
                 }
                 rows_end_ms = rows_end_ms.max(day.end_ms());
                 budget.check()?;
+                left_out |= past.kept(day) == Kept::Days
+                    && (in_head.contains(&day.0) || past.is_outdated(day));
                 let charge = |bytes: u64| memory.lock().add(bytes);
                 if let Err(error) = add_step(&mut steps, past, stretch, day, &charge) {
                     let (of, days) = past.days_with(day);
@@ -288,6 +365,7 @@ impl<'s> Tiled<'s> {
                 selection,
                 past,
                 late,
+                cut: past.cut_beside_samples(asked(windows)),
                 asked: asked(windows),
                 presence: need == Need::Presence && past.lacks_samples(windows),
                 plan,
@@ -299,7 +377,8 @@ impl<'s> Tiled<'s> {
                 untold: AtomicBool::new(false),
                 histograms: AtomicBool::new(false),
                 huge: AtomicBool::new(false),
-                left_out: AtomicBool::new(false),
+                left_out: AtomicBool::new(left_out),
+                hours_gone: AtomicBool::new(false),
             }));
         }
     }
@@ -318,7 +397,10 @@ impl<'s> Tiled<'s> {
         for step in &self.steps {
             let has = match step {
                 Step::Samples(_) => false,
-                Step::Day(_, rows) | Step::Hours(.., rows) => rows.has(sought, &charge)?,
+                Step::Day(_, rows) => rows.has(sought, &charge)?,
+                Step::Hours(.., rows) => {
+                    rows.has(sought, &charge)? || self.past.lost_hours(rows, sought, &charge)?
+                }
                 Step::Month(_, rows) => rows.has(sought, &charge)?,
             };
             if has {
@@ -352,6 +434,15 @@ fn add_step(
     charge: &Charge<'_>,
 ) -> Result<()> {
     if let Stretch::Hours(_, from, to) = *stretch {
+        let lacks = past.state.days.get(&day.0).is_some_and(DayState::lacks_hours);
+        if lacks && past.state.has_raw(day) {
+            steps.push(Step::Samples(hours_of(day, (from, to))));
+            return Ok(());
+        }
+        if past.cuts_hours(day) {
+            // To be asked whose hours went: it is told here that it cannot be read.
+            past.source(day, charge)?;
+        }
         let rows = past.rows(day, charge)?;
         steps.extend(rows.map(|rows| Step::Hours(day, (from, to), rows)));
         return Ok(());
@@ -427,6 +518,9 @@ impl WindowSet for Tiled<'_> {
                 "sums of values near the largest number may be wrong where their samples are gone"
                     .to_owned(),
             );
+        }
+        if self.hours_gone.load(Ordering::Relaxed) {
+            warnings.push("rows of hours went by their age (history.retention), and so did their samples: parts of days are missing".to_owned());
         }
         if self.left_out.load(Ordering::Relaxed) {
             warnings.push("samples that came when others of their hour were gone are left out: the rows of the history do not count them".to_owned());

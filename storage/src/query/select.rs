@@ -1,5 +1,6 @@
 //! Selecting series from the head and the blocks, and reading each as one sequence.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
+use roaring::RoaringBitmap;
 
 use super::merge::merge;
 use super::newest::Newest;
@@ -74,6 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) range: TimeRange,
     pub(crate) any_order: bool,
     pub(crate) labels_only: bool,
+    /// The series of each block; those that satisfy the matchers when it is not told.
+    pub(crate) ords: Option<&'a [RoaringBitmap]>,
 }
 
 /// Collects entries by label set.
@@ -113,7 +117,11 @@ fn add_block(
     budget: &Budget,
     memory: &mut Reservation,
 ) -> Result<()> {
-    let ords = block.resolve(wanted.matchers)?;
+    let told = wanted.ords.and_then(|all| all.get(number as usize));
+    let ords = match told {
+        Some(ords) => Cow::Borrowed(ords),
+        None => Cow::Owned(block.resolve(wanted.matchers)?),
+    };
     let mut n = 0usize;
     block.walk(&ords, wanted.range, pages, &mut |ord, walk, pages| {
         if n.is_multiple_of(SERIES_PER_CHECK) {
@@ -221,6 +229,7 @@ impl<'h> Selection<'h> {
             }
         }
         if let Some(past) = &past {
+            missing.extend(past.cut_days(wanted.range));
             let n_deleted = past.n_deleted(&rows_alone);
             if n_deleted > 0 {
                 missing.push(format!(

@@ -29,12 +29,23 @@ pub(super) enum Kept {
     Rows,
     /// Rows, and samples that came later.
     Late,
+    /// The row of the day alone: those of its hours went by their age.
+    Days,
 }
 
 impl Kept {
     /// Whether there are samples that only rows tell.
     pub(super) const fn is_gone(self) -> bool {
-        matches!(self, Self::Rows | Self::Late)
+        matches!(self, Self::Rows | Self::Late | Self::Days)
+    }
+
+    /// Multiples of this do not cut what there is.
+    const fn unit_ms(self) -> i64 {
+        match self {
+            Self::Samples | Self::Both => 1,
+            Self::Rows | Self::Late => HOUR_MS,
+            Self::Days => Tier::Day.window_ms(),
+        }
     }
 }
 
@@ -136,19 +147,20 @@ pub(super) fn plan(
     Ok((needed || pays).then_some(Plan { windows, moved_ms, stretches }))
 }
 
-fn floor(ms: i64) -> i64 {
-    ms.div_euclid(HOUR_MS).saturating_mul(HOUR_MS)
-}
-
-/// The windows, moved back to whole hours where an end would cut the hour of a row and its samples are gone; made
-/// wider instead where their presence is asked for.
+/// The windows, moved back to whole hours where an end would cut the hour of a row and its samples are gone, and to
+/// whole days where hours are gone as well; made wider instead where their presence is asked for.
 fn on_the_grid(
     windows: &Spaced,
     need: Need,
     kept: &impl Fn(Day) -> Kept,
     budget: &Budget,
 ) -> Result<(Vec<(i64, i64)>, i64)> {
-    let gone = |ms: i64| ms != floor(ms) && kept(Day::of(ms)).is_gone();
+    let unit = |ms: i64| kept(Day::of(ms)).unit_ms();
+    let floor = |ms: i64| {
+        // Nothing is cut between two days: what there is need not be known.
+        let unit_ms = if ms % Tier::Day.window_ms() == 0 { 1 } else { unit(ms) };
+        ms.div_euclid(unit_ms).saturating_mul(unit_ms)
+    };
     let mut moved_ms = 0;
     let mut all = Vec::with_capacity(windows.n);
     for step in 0..windows.n {
@@ -159,17 +171,16 @@ fn on_the_grid(
         let end_ms = windows.end_ms.saturating_add(windows.step_ms.saturating_mul(step));
         let start_ms = end_ms.saturating_sub(windows.range_ms);
         if need == Need::Presence {
-            let start = if gone(start_ms) { floor(start_ms) } else { start_ms };
-            let end = if gone(end_ms) { floor(end_ms).saturating_add(HOUR_MS) } else { end_ms };
+            let (start, mut end) = (floor(start_ms), floor(end_ms));
+            if end < end_ms {
+                end = end.saturating_add(unit(end_ms));
+            }
             moved_ms = moved_ms.max(start_ms - start).max(end - end_ms);
             all.push((start, end));
             continue;
         }
-        let back_ms = if gone(start_ms) { start_ms - floor(start_ms) } else { 0 };
-        let mut end = end_ms - back_ms;
-        if gone(end) {
-            end = floor(end);
-        }
+        let back_ms = start_ms - floor(start_ms);
+        let end = floor(end_ms - back_ms);
         moved_ms = moved_ms.max(end_ms - end).max(back_ms);
         // Samples before and rows behind: what is moved may not pass what is not.
         let before = all.last().copied().unwrap_or((i64::MIN, i64::MIN));

@@ -3,19 +3,20 @@
 //! The tables are sorted by metric, blocks by target. So the series of some metrics at a time are read as they
 //! lie in the blocks, their rows are sorted in memory, and the next metrics follow: as many as make
 //! [`BATCH_ROWS`]. In a target the series of a metric lie together, so that hardly a page is read twice for it. Of
-//! a metric with more series than that, those with the smallest ids come first.
+//! a metric with more series than that some are selected at a time, those with the smallest ids first (`parts`).
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::build::{DayRows, rows_of};
+use roaring::RoaringBitmap;
+
+use super::build::rows_of;
 use super::known::{Descriptions, texts_of};
+use super::parts::{ords, parts, places};
 use crate::block::Block;
 use crate::error::{Corruption, Result};
-use crate::history::{
-    Build, Day, KnownSeries, Lasts, Policy, Row, Tables, Tier, series_id, series_order,
-};
+use crate::history::{Build, Day, KnownSeries, Lasts, Policy, Row, Tables, Tier, series_order};
 use crate::model::{METRIC_NAME, MatchOp, Matcher, SeriesData, TimeRange};
 use crate::query::{Budget, Selection, SeriesSet, Wanted};
 
@@ -44,6 +45,21 @@ pub(crate) struct DayWork {
     pub(crate) samples: u64,
 }
 
+/// How much of a day is done.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Series, each once per block.
+    all: u64,
+    done: AtomicU64,
+}
+
+impl Progress {
+    /// From 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.done.load(Ordering::Relaxed) as f64 / self.all.max(1) as f64
+    }
+}
+
 /// How much a day is: series of each metric, and what is to be written of them.
 pub(crate) struct Metrics<'p> {
     /// A series counts once per block.
@@ -53,6 +69,7 @@ pub(crate) struct Metrics<'p> {
     descriptions: Descriptions,
     /// Samples of a series on the day, as far as the blocks tell.
     samples: u64,
+    progress: Arc<Progress>,
 }
 
 /// Samples that a series of `blocks` has on a day, the mean of all.
@@ -90,7 +107,13 @@ impl<'p> Metrics<'p> {
             }
         }
         let samples = samples_per_series(blocks, day);
-        Ok(Self { n_series: all, policies, descriptions, samples })
+        let progress = Arc::new(Progress { all: all.values().sum(), done: AtomicU64::new(0) });
+        Ok(Self { n_series: all, policies, descriptions, samples, progress })
+    }
+
+    /// How much of it is done, now and later.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Series at most.
@@ -114,6 +137,11 @@ impl<'p> Metrics<'p> {
         summaries(tables) + raw.div_ceil(size_of::<Row>() as u64)
     }
 
+    /// What so many series of a metric hold at most.
+    fn held_of(&self, name: &str, n_series: u64) -> u64 {
+        n_series.saturating_mul(self.held(Tables::of_metric(self.policies, name)))
+    }
+
     /// Metrics that are read together, in order.
     fn batches(&self) -> Vec<Vec<&str>> {
         struct Batch<'a> {
@@ -123,7 +151,7 @@ impl<'p> Metrics<'p> {
         }
         let mut batches: Vec<Batch<'_>> = Vec::new();
         for (name, n) in &self.n_series {
-            let rows = n.saturating_mul(self.held(Tables::of_metric(self.policies, name)));
+            let rows = self.held_of(name, *n);
             match batches.last_mut() {
                 Some(batch)
                     if batch.rows + rows <= BATCH_ROWS
@@ -157,44 +185,79 @@ pub(crate) fn roll_up(
     let range = if before.is_some() { day.range() } else { day.input() };
     for names in metrics.batches() {
         step()?;
-        let selection = select(blocks, &names, range)?;
-        let series: Vec<(i64, Tables)> = (0..selection.len())
-            .map(|i| selection.labels(i))
-            .map(|labels| (series_id(labels), Tables::of_series(metrics.policies, labels)))
-            .collect();
-        let held: Vec<(i64, u64)> =
-            series.iter().map(|(id, tables)| (*id, metrics.held(*tables))).collect();
-        for part in parts(held) {
-            let mut rows = read_part(&selection, &series, &part, (day, range), &mut work, step)?;
-            rows.sort_by(|a, b| series_order(&a.day.labels).cmp(&series_order(&b.day.labels)));
-            for one in &mut rows {
-                if let Some(before) = &mut before
-                    && let Some(last) = before.find(&one.day.labels)?
-                {
-                    one.follow(last);
-                }
-                build.add_samples(&one.day.labels, &one.samples)?;
-                if let Some(rows) = &one.five_minutes {
-                    build.add(Tier::FiveMinutes, rows)?;
-                }
-                build.add(Tier::Hour, &one.hours)?;
-                build.add(Tier::Day, &one.day)?;
-                if let Some((first_seen, last_seen)) = one.seen {
-                    let labels = one.day.labels.clone();
-                    let texts = texts_of(&metrics.descriptions, labels.metric_name());
-                    build.add_known(&KnownSeries { labels, texts, first_seen, last_seen })?;
-                }
-                step()?;
+        let of_batch: u64 = names.iter().filter_map(|name| metrics.n_series.get(*name)).sum();
+        let done = |n: u64| metrics.progress.done.fetch_add(n, Ordering::Relaxed);
+        if let [name] = names.as_slice()
+            && metrics.held_of(name, of_batch) > BATCH_ROWS
+        {
+            let places = places(blocks, name, range, metrics.policies, step)?;
+            let parts = parts(&places, BATCH_ROWS, |tables| metrics.held(tables));
+            for part in &parts {
+                let ords = ords(part, blocks.len());
+                let selection = select(blocks, &names, Some(&ords), range)?;
+                work.add(&selection, metrics, (day, range), before.as_deref_mut(), build, step)?;
+                done(of_batch / parts.len().max(1) as u64);
             }
-        }
-        if let Some(damage) = selection.damage() {
-            return Err(damage.into());
+        } else {
+            let selection = select(blocks, &names, None, range)?;
+            work.add(&selection, metrics, (day, range), before.as_deref_mut(), build, step)?;
+            done(of_batch);
         }
     }
     Ok(work)
 }
 
-fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Selection<'static>> {
+impl DayWork {
+    /// Adds the rows of all selected series.
+    fn add(
+        &mut self,
+        selection: &Selection<'_>,
+        metrics: &Metrics<'_>,
+        (day, range): (Day, TimeRange),
+        mut before: Option<&mut Lasts>,
+        build: &mut Build<'_>,
+        step: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let budget = Budget::unlimited();
+        let (mut data, mut rows) = (SeriesData::default(), Vec::new());
+        for i in 0..selection.len() {
+            step()?;
+            let labels = selection.labels(i);
+            selection.read(i, range, &budget, &mut data)?;
+            self.samples += data.len() as u64;
+            rows.extend(rows_of(labels, &data, day, Tables::of_series(metrics.policies, labels)));
+        }
+        rows.sort_by(|a, b| series_order(&a.day.labels).cmp(&series_order(&b.day.labels)));
+        for one in &mut rows {
+            if let Some(before) = &mut before
+                && let Some(last) = before.find(&one.day.labels)?
+            {
+                one.follow(last);
+            }
+            build.add_samples(&one.day.labels, &one.samples)?;
+            if let Some(rows) = &one.five_minutes {
+                build.add(Tier::FiveMinutes, rows)?;
+            }
+            build.add(Tier::Hour, &one.hours)?;
+            build.add(Tier::Day, &one.day)?;
+            if let Some((first_seen, last_seen)) = one.seen {
+                let labels = one.day.labels.clone();
+                let texts = texts_of(&metrics.descriptions, labels.metric_name());
+                build.add_known(&KnownSeries { labels, texts, first_seen, last_seen })?;
+            }
+            step()?;
+        }
+        selection.damage().map_or(Ok(()), |damage| Err(damage.into()))
+    }
+}
+
+/// The series of these metrics, or of one of them those of `ords`, block by block.
+fn select(
+    blocks: &[Arc<Block>],
+    names: &[&str],
+    ords: Option<&[RoaringBitmap]>,
+    range: TimeRange,
+) -> Result<Selection<'static>> {
     let budget = Budget::unlimited();
     let matcher = match names {
         [name] => Matcher::equal(METRIC_NAME, *name),
@@ -203,7 +266,8 @@ fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Sel
             Matcher::new(METRIC_NAME, MatchOp::Regex, escaped.join("|"))?
         }
     };
-    let wanted = Wanted { matchers: &[matcher], range, any_order: true, labels_only: false };
+    let matchers = &[matcher];
+    let wanted = Wanted { matchers, range, any_order: true, labels_only: false, ords };
     let head = (Vec::new(), budget.reserve(0)?);
     let selection =
         Selection::new(head, blocks.to_vec(), &wanted, &budget, Vec::new(), Arc::default(), None)?;
@@ -216,50 +280,14 @@ fn select(blocks: &[Arc<Block>], names: &[&str], range: TimeRange) -> Result<Sel
     }
 }
 
-/// Ranges of ids, each with few enough series to hold their rows. `held` are ids with the rows of their series.
-fn parts(mut held: Vec<(i64, u64)>) -> Vec<RangeInclusive<i64>> {
-    held.sort_unstable();
-    let mut parts = Vec::new();
-    let (mut from, mut rows) = (i64::MIN, 0u64);
-    for (id, own) in held {
-        // Equal ids stay together.
-        if rows > 0 && rows + own > BATCH_ROWS && id > from {
-            parts.push(from..=id - 1);
-            (from, rows) = (id, 0);
-        }
-        rows = rows.saturating_add(own);
-    }
-    parts.push(from..=i64::MAX);
-    parts
-}
-
-fn read_part(
-    selection: &Selection<'_>,
-    series: &[(i64, Tables)],
-    part: &RangeInclusive<i64>,
-    (day, range): (Day, TimeRange),
-    work: &mut DayWork,
-    step: &mut dyn FnMut() -> Result<()>,
-) -> Result<Vec<DayRows>> {
-    let budget = Budget::unlimited();
-    let mut data = SeriesData::default();
-    let mut rows = Vec::new();
-    for (i, (_, tables)) in series.iter().enumerate().filter(|(_, (id, _))| part.contains(id)) {
-        step()?;
-        selection.read(i, range, &budget, &mut data)?;
-        work.samples += data.len() as u64;
-        rows.extend(rows_of(selection.labels(i), &data, day, *tables));
-    }
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn metrics<'p>(counts: &[(&str, u64)], policies: &'p [Policy]) -> Metrics<'p> {
         let n_series = counts.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
-        Metrics { n_series, policies, descriptions: Descriptions::new(), samples: 5760 }
+        let descriptions = Descriptions::new();
+        Metrics { n_series, policies, descriptions, samples: 5760, progress: Arc::default() }
     }
 
     #[test]
@@ -277,27 +305,5 @@ mod tests {
         let all = metrics(&counts, &policies);
         assert_eq!(all.n_rows(), 120_911 * (ROWS_PER_SERIES + 1) + 20_010 * (288 + 5760));
         assert_eq!(all.batches(), [vec!["a"], vec!["b"], vec!["c"], vec!["d"], vec!["e"]]);
-    }
-
-    #[test]
-    fn parts_are_small_and_hold_each_id_once() {
-        let most = i64::try_from(BATCH_ROWS / ROWS_PER_SERIES).unwrap_or(0);
-        let held = |ids: &[i64]| ids.iter().map(|id| (*id, ROWS_PER_SERIES)).collect::<Vec<_>>();
-        assert_eq!(parts(held(&[5, 3])), [i64::MIN..=i64::MAX]);
-        let ids: Vec<i64> = (0..2 * most + 7).map(|i| (i * 7_919) % 1_000_003 - 500_000).collect();
-        let ranges = parts(held(&ids));
-        assert_eq!(ranges.len(), 3);
-        for part in &ranges {
-            let n = ids.iter().filter(|id| part.contains(id)).count() as i64;
-            assert!(0 < n && n <= most, "{n}");
-        }
-        let once = |id: &i64| ranges.iter().filter(|part| part.contains(id)).count();
-        assert!(ids.iter().chain([&i64::MIN, &i64::MAX]).all(|id| once(id) == 1));
-        // Equal ids are not torn apart.
-        let equal = vec![4; 3 * usize::try_from(most).unwrap_or(0)];
-        assert_eq!(parts(held(&equal)).iter().filter(|part| part.contains(&4)).count(), 1);
-        // What is more than a part holds is one of its own.
-        let large = parts(vec![(1, 2 * BATCH_ROWS), (2, 1), (3, BATCH_ROWS), (4, 7)]);
-        assert_eq!(large, [i64::MIN..=1, 2..=2, 3..=3, 4..=i64::MAX]);
     }
 }

@@ -35,7 +35,9 @@ pub(crate) fn due(
         }
     }
     // A day whose samples are all gone is in no block any more.
-    let emptied = state.days.iter().filter(|(_, built)| built.outdated && !built.files.is_empty());
+    let emptied = state.days.iter().filter(|(day, built)| {
+        built.outdated && (!built.files.is_empty() || state.has_rows(Day(**day)))
+    });
     days.extend(emptied.map(|(day, _)| Day(*day)).filter(|day| wanted(*day)));
     days.sort_unstable();
     days.dedup();
@@ -97,6 +99,7 @@ mod tests {
             revision: 1,
             outdated,
             deleted: false,
+            cut: Vec::new(),
             files: vec![file.clone()],
         };
         State {

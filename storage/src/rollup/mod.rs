@@ -7,8 +7,9 @@ mod build;
 mod day;
 mod due;
 mod known;
+mod parts;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use day::{Metrics, roll_up};
+pub(crate) use day::{Metrics, Progress, roll_up};
 pub(crate) use due::{due, months_due};

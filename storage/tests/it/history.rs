@@ -20,7 +20,7 @@ pub fn open(disk: &SimDisk) -> Store {
     open_with(disk, model::options())
 }
 
-fn open_with(disk: &SimDisk, options: StoreOptions) -> Store {
+pub fn open_with(disk: &SimDisk, options: StoreOptions) -> Store {
     Store::open_on(Arc::new(disk.clone()), Path::new("/data"), options, &|_| {}).unwrap()
 }
 
@@ -371,6 +371,32 @@ fn metrics_of_any_name_have_rows() {
 }
 
 /// Rows that lack samples would look like any other: there are none of a day with a damaged block.
+/// More series than are held at once, each in one block or in two.
+#[test]
+fn a_metric_of_very_many_series_is_rolled_up_in_parts() {
+    let store = open(&SimDisk::new());
+    let db = model::db_of(&store);
+    let start = NOW_MS / DAY_MS * DAY_MS - 10 * DAY_MS;
+    for (hour, every) in [(1, 1), (2, 2)] {
+        let of = |i: i64| Write {
+            series: format!("s{i}"),
+            ts: start + hour * HOUR_MS + i % 60_000,
+            bits: (i as f64).to_bits(),
+            start_ts: 0,
+        };
+        let all: Vec<Write> = (0..24_000).step_by(every).map(of).collect();
+        for some in all.chunks(4_000) {
+            model::append(&db, some).unwrap();
+        }
+        // Too early for a day to be due: a flush.
+        db.roll_all(start).unwrap();
+    }
+    let now = start + DAY_MS + HOUR_MS;
+    db.roll_all(now).unwrap();
+    assert_eq!(rows(&db).len(), 24_000 + 12_000 + 24_000);
+    check(&db, now, "parts");
+}
+
 #[test]
 fn a_damaged_block_keeps_its_day_from_being_rolled_up() {
     let disk = SimDisk::new();

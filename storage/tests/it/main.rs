@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod import;
 mod model;
+mod retention;
 mod rolling_cuts;
 mod rows;
 mod threads;

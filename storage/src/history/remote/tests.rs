@@ -15,10 +15,10 @@ use crate::disk::Disk;
 use crate::disk::sim::{SimDisk, SimRng};
 use crate::error::{Error, Result};
 use crate::history::{
-    Building, CHECKPOINT_COMMITS, Day, FileEntry, History, Month, Part, Row, SeriesRows, State,
-    TRASH_MS, Tier,
+    Building, CHECKPOINT_COMMITS, Day, FileEntry, Going, History, Keep, Month, Part, Row,
+    SeriesRows, State, TRASH_MS, Tier,
 };
-use crate::model::{DAY_MS, Labels, TimeRange};
+use crate::model::{DAY_MS, Labels, Matcher, TimeRange};
 
 /// 2025-11-30: its last hour lies in the folder of December.
 const DAY: i64 = 20_422;
@@ -190,6 +190,62 @@ fn what_is_superseded_is_kept_for_a_while() {
     assert_eq!(trash().len(), 3);
     publish(&history, 5000 + 2 * TRASH_MS).unwrap();
     assert_eq!(trash().len(), 0);
+}
+
+/// Rows that go by their age go from the store as well, after a while; what an empty directory takes lacks them too.
+#[test]
+fn what_goes_by_its_age_goes_from_the_store() {
+    let (disk, store) = (SimDisk::new(), SimObjects::default());
+    let history = open(&disk, &store);
+    let month = Month::of(Day(DAY));
+    for day in month.first().0..=month.last().0 {
+        build(&history, day, 1.0, 0).unwrap();
+    }
+    history.put_together(month, 0, &mut || Ok(())).unwrap();
+    build(&history, month.last().next().0, 1.0, 0).unwrap();
+    publish(&history, 0).unwrap();
+    assert_same(&history, &store, "before");
+    let before = glob(&store);
+    let now = Day(DAY + 2).end_ms() + 10 * DAY_MS;
+    let keeps = [Keep {
+        series: Some(vec![vec![Matcher::equal("job", "a")]]),
+        ages: [(Tier::Hour, Some(10 * DAY_MS)), (Tier::Day, Some(50 * DAY_MS))].into(),
+    }];
+    let forget = |now: i64| {
+        for day in month.first().0..=month.last().0 {
+            history
+                .forget_day(Day(day), &Going::of(&keeps, Day(day), now), now, &mut || Ok(()))
+                .unwrap();
+        }
+        let going = Going::of(&keeps, month.first(), now);
+        history.forget_month(month, &going, now, &mut || Ok(())).unwrap();
+    };
+    forget(now);
+    assert_eq!(glob(&store), before, "not before it is published");
+    publish(&history, now).unwrap();
+    assert_same(&history, &store, "hours of three days");
+    let gone = |prefix: &str| {
+        before.keys().filter(|key| key.contains(prefix) && !glob(&store).contains_key(*key)).count()
+    };
+    assert_eq!(
+        (gone("rollup_1h"), gone("rollup_1d")),
+        (4, 0),
+        "those of a last day of a month: two"
+    );
+    let trash = || store.all().keys().filter(|key| key.contains("/_trash/")).count();
+    assert_eq!(trash(), 4);
+    publish(&history, now + TRASH_MS).unwrap();
+    assert_eq!(trash(), 0);
+    let later = month.last().end_ms() + 50 * DAY_MS;
+    forget(later);
+    publish(&history, later).unwrap();
+    assert_same(&history, &store, "a month");
+    assert_eq!(gone("rollup_1d"), 1);
+    let taken = open(&SimDisk::new(), &store);
+    publish(&taken, later).unwrap();
+    assert_eq!(content(&taken), content(&history));
+    assert!(taken.state().days.values().filter(|built| built.is_cut(Tier::Day)).count() > 27);
+    taken.verify(&mut |verified| assert!(verified.rows.is_ok(), "{verified:?}"));
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl Reading<'_, '_> {
         let mut late = Late::new(&samples);
         let sought = self.sought;
         let charge = |bytes: u64| tiled.charge(bytes);
+        self.asks_samples(rows)?;
         rows.hour_rows(sought, hours, tiled.need, &charge, &mut |row, facts| {
             late.before(row, facts.end_ms - HOUR_MS, self.pieces);
             self.row(rows.day, row, facts);
@@ -61,6 +62,20 @@ impl Reading<'_, '_> {
         })?;
         late.rest(self.pieces);
         Ok(Outcome::Done)
+    }
+
+    /// Whether samples are to be read because all rows of a series on a day, or those of its hours, may have gone by
+    /// their age. Notes it where these are gone as well.
+    fn asks_samples(&self, rows: &DayRows) -> Result<bool> {
+        let Tiled { past, cut, .. } = self.tiled;
+        let charge = |bytes: u64| self.tiled.charge(bytes);
+        if past.kept(rows.day).is_gone() {
+            let lost = past.lost_hours(rows, self.sought, &charge)?;
+            self.tiled.hours_gone.fetch_or(lost, Ordering::Relaxed);
+            return Ok(false);
+        }
+        let may_lack = past.cuts_hours(rows.day) || cut.contains(&rows.day.0);
+        Ok(may_lack && !rows.has_hours(self.sought, &charge)?)
     }
 
     fn samples(&mut self, range: TimeRange) -> Result<Outcome> {
@@ -129,13 +144,21 @@ impl Reading<'_, '_> {
                 Step::Month((first, last), rows) => {
                     let mut from = *first;
                     let mut outcome = Outcome::Done;
-                    // Between days that changed.
-                    for day in changed.range(first.0..=last.0).map(|day| Day(*day)) {
-                        if !is_changed(day) {
+                    // Between days that changed, or that lack rows.
+                    let mut apart: Vec<i64> = changed.range(first.0..=last.0).copied().collect();
+                    apart.extend(tiled.cut.range(first.0..=last.0));
+                    apart.sort_unstable();
+                    apart.dedup();
+                    for day in apart.into_iter().map(Day) {
+                        if !is_changed(day) && !tiled.cut.contains(&day.0) {
                             continue;
                         }
                         outcome = self.days((from, day.previous()), rows)?;
-                        if matches!(outcome, Outcome::Done) {
+                        let n_rows = self.rows;
+                        if matches!(outcome, Outcome::Done) && !is_changed(day) {
+                            outcome = self.days((day, day), rows)?;
+                        }
+                        if matches!(outcome, Outcome::Done) && self.rows == n_rows {
                             outcome = self.samples(day.range())?;
                         }
                         if matches!(outcome, Outcome::Histograms) {
@@ -156,20 +179,28 @@ impl Reading<'_, '_> {
         Ok(Outcome::Done)
     }
 
+    /// Whether the hours of a day may tell resets that its row does not.
+    fn is_told_by_hours(&self, day: Day, summary: &WindowSummary) -> bool {
+        let Tiled { need, past, .. } = self.tiled;
+        *need == Need::Resets && !summary.pre_resets.are_told() && !past.cuts_hours(day)
+    }
+
     /// The row of a day. Where it does not say what is needed, its samples; a day may also have more resets than
     /// its row tells, while its hours have not.
     fn day(&mut self, day: Day, rows: &DayRows) -> Result<Outcome> {
         let tiled = self.tiled;
         let charge = |bytes: u64| tiled.charge(bytes);
-        let mut unsaid = None;
+        let (mut any, mut unsaid) = (false, None);
         rows.day_row(self.sought, tiled.need, &charge, &mut |summary, facts| {
-            let by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
+            any = true;
+            let by_hours = self.is_told_by_hours(day, summary);
             if by_hours || !self.row(day, summary, facts) {
                 unsaid = Some(by_hours);
             }
             Ok(())
         })?;
         match unsaid {
+            None if !any && tiled.cut.contains(&day.0) => self.samples(day.range()),
             None => Ok(Outcome::Done),
             Some(true) => self.hours(day, (1, 24), rows),
             Some(false) => self.samples(day.range()),
@@ -183,7 +214,7 @@ impl Reading<'_, '_> {
         while from <= to {
             let mut unsaid = None;
             let mut show = |day: Day, summary: &WindowSummary, facts: RowFacts| {
-                let by_hours = tiled.need == Need::Resets && !summary.pre_resets.are_told();
+                let by_hours = self.is_told_by_hours(day, summary);
                 if by_hours || !self.row(day, summary, facts) {
                     unsaid = Some((day, by_hours));
                 }
@@ -208,6 +239,9 @@ impl Reading<'_, '_> {
     fn hours(&mut self, day: Day, (from, to): (u8, u8), rows: &DayRows) -> Result<Outcome> {
         let tiled = self.tiled;
         let charge = |bytes: u64| tiled.charge(bytes);
+        if self.asks_samples(rows)? {
+            return self.samples(hours_of(day, (from, to)));
+        }
         let mut unsaid = None;
         rows.hour_rows(self.sought, from..=to, tiled.need, &charge, &mut |summary, facts| {
             if unsaid.is_none() && !self.row(day, summary, facts) {
