@@ -6,6 +6,7 @@ mod memory;
 mod publishing;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,13 +33,20 @@ pub struct Scheduler {
     stop: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
     store: Arc<Store>,
+    /// Breaks off what reads samples.
+    halt: Arc<AtomicBool>,
 }
 
 impl Scheduler {
     /// Starts the threads: merging may take long, and flushes must not wait for it.
     pub fn start(app: Arc<App>, store: Arc<Store>) -> std::io::Result<Self> {
-        let mut scheduler =
-            Self { stop: Vec::new(), threads: Vec::new(), store: Arc::clone(&store) };
+        let halt = Arc::new(AtomicBool::new(false));
+        let mut scheduler = Self {
+            stop: Vec::new(),
+            threads: Vec::new(),
+            store: Arc::clone(&store),
+            halt: Arc::clone(&halt),
+        };
         let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
         scheduler.repeat("nines-maintain", MAINTAIN_INTERVAL, move |failing| {
             maintain(&own_app, &own_store, failing)
@@ -52,7 +60,7 @@ impl Scheduler {
             roll(&own_app, &own_store, failing)
         })?;
         if app.config.slo.dir.is_some() {
-            let mut closer = StatementCloser::default();
+            let mut closer = StatementCloser::new(halt);
             let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
             scheduler.repeat("nines-statements", CLOSE_INTERVAL, move |failing| {
                 close_statements(&own_app, &own_store, &mut closer, failing)
@@ -97,13 +105,14 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Stops and waits for the rounds that are running; a merge is broken off.
+    /// Stops and waits for the rounds that are running; a merge and the closing of statements are broken off.
     pub fn stop(mut self) {
         self.join();
     }
 
     fn join(&mut self) {
         self.stop.clear();
+        self.halt.store(true, Ordering::Relaxed);
         self.store.stop_moving();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -238,4 +247,23 @@ fn totals(store: &Store) -> DbStats {
         sum.duplicate_samples_dropped += stats.duplicate_samples_dropped;
         sum
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_stop_breaks_off_what_is_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::default();
+        let store = Arc::new(Store::open(dir.path(), config.store_options(), &|_| {}).unwrap());
+        let scheduler = Scheduler::start(App::new(config), store).unwrap();
+        let halt = Arc::clone(&scheduler.halt);
+        assert!(!halt.load(Ordering::Relaxed));
+        scheduler.stop();
+        assert!(halt.load(Ordering::Relaxed));
+    }
 }

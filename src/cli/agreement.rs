@@ -216,15 +216,20 @@ fn add(args: &AddArgs) -> anyhow::Result<()> {
 }
 
 fn document(file: &PathBuf) -> anyhow::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
+    let most = DOCUMENT_BYTES_MAX + 1;
     let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().take(DOCUMENT_BYTES_MAX).read_to_string(&mut text)
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(file)
-            .and_then(|opened| opened.take(DOCUMENT_BYTES_MAX).read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text)
+    anyhow::ensure!(
+        bytes.len() as u64 <= DOCUMENT_BYTES_MAX,
+        "{} has more than {DOCUMENT_BYTES_MAX} bytes",
+        file.display()
+    );
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", file.display()))
 }
 
 /// The JSON of a spec.
@@ -398,4 +403,22 @@ fn verify(args: &PlaceArgs, sla: &str) -> anyhow::Result<bool> {
         print_line(&json!({ "sla": sla, "verified": fine, "items": told }).to_string());
     }
     Ok(fine)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_document_is_read_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.yaml");
+        let max = usize::try_from(DOCUMENT_BYTES_MAX).unwrap();
+        std::fs::write(&path, " ".repeat(max)).unwrap();
+        assert_eq!(document(&path).unwrap().len(), max);
+        std::fs::write(&path, " ".repeat(max + 1)).unwrap();
+        let error = document(&path).unwrap_err().to_string();
+        assert!(error.ends_with("has more than 4194304 bytes"), "{error}");
+    }
 }

@@ -302,17 +302,15 @@ impl Place {
             }
             Self::Data(data) => {
                 let now = now_ms();
-                let book = data.journal()?.map(|journal| journal.book());
-                let free = amend::free_name(book.as_deref(), now);
-                let name = if name.is_empty() { &free } else { name };
                 let read =
                     amend::read(text, name, &data.definitions, now).map_err(|all| told(&all))?;
                 let journal = data.journals.of(&data.tenant)?;
-                let entry = amend::create(&journal, &read.exclusion, now)?;
+                let (name, entry) =
+                    amend::create(&journal, &data.definitions, &read.exclusion, now)?;
                 let made = amend::list(&data.definitions, Some(&journal.book()));
-                let made = made.into_iter().find(|one| {
-                    one.source == "journal" && one.exclusion.name == read.exclusion.name
-                });
+                let made = made
+                    .into_iter()
+                    .find(|one| one.source == "journal" && one.exclusion.name == name);
                 Ok(json!({ "exclusion": made, "seq": entry.seq, "diagnostics": read.warnings }))
             }
         }

@@ -142,7 +142,7 @@ fn watch_definitions(app: &Arc<App>) -> anyhow::Result<Option<Watch>> {
     let watch = Watch::start(registry, move |reloaded| match reloaded {
         Ok(snapshot) => {
             tell(&snapshot);
-            own.slo.record_definitions(now_ms());
+            own.slo.reloaded(now_ms());
         }
         Err(error) => {
             tracing::error!(%error, "the definitions of SLOs cannot be read; those in force stay")

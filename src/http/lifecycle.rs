@@ -33,7 +33,7 @@ pub(super) async fn reload(State(app): State<Arc<App>>) -> Response {
     };
     let reloaded = tokio::task::spawn_blocking(move || {
         let reloaded = registry.reload();
-        app.slo.record_definitions(now_ms());
+        app.slo.reloaded(now_ms());
         reloaded
     });
     let reloaded = reloaded.await;

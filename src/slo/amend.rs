@@ -7,11 +7,13 @@ use super::define::load_texts;
 use super::definition::{Definitions, Exclusion, Place};
 use super::diagnostic::{Diagnostic, Severity};
 use super::error::{Result, SloError};
-use super::journal::{Book, Entry, ExclusionRecord, Journal, Recorded, Revoked};
+use super::journal::{AUTHOR_BYTES_MAX, Book, Entry, ExclusionRecord, Journal, Recorded, Revoked};
 use super::report::Instant;
 
 /// The name of a text that came over the API or the standard input.
 pub const BODY: &str = "-";
+/// The name of a spec that has none, while it is read.
+const UNNAMED: &str = "unnamed";
 /// What makes a document of a spec, but for its name. The spec begins in a line of its own.
 const HEAD: &str = r#"{"apiVersion": "nines.dev/v1", "kind": "Exclusion", "metadata": {"name": "#;
 /// Bytes of a note at most.
@@ -20,14 +22,14 @@ const NOTE_BYTES_MAX: usize = 16 << 10;
 /// An exclusion that was read, and what else is to be known of it.
 #[derive(Debug)]
 pub struct Read {
-    /// The exclusion, made now.
+    /// The exclusion, made now; without a name where it is to be given one.
     pub exclusion: Exclusion,
     /// What is probably not what was meant.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads a document of kind Exclusion, or the JSON of its spec alone, which is called `name`. All that is wrong is
-/// told at once.
+/// Reads a document of kind Exclusion, or the JSON of its spec alone, which is called `name` (empty: [`create`] finds
+/// one). All that is wrong is told at once.
 pub fn read(
     text: &str,
     name: &str,
@@ -38,9 +40,10 @@ pub fn read(
         serde_json::from_str::<serde_json::Value>(text),
         Ok(serde_json::Value::Object(fields)) if !fields.contains_key("apiVersion")
     );
+    let is_unnamed = is_spec && name.is_empty();
     let wrapped;
     let whole = if is_spec {
-        let name = serde_json::Value::from(name);
+        let name = serde_json::Value::from(if is_unnamed { UNNAMED } else { name });
         wrapped = format!("{HEAD}{name}}}, \"spec\":\n{text}\n}}\n");
         &wrapped
     } else {
@@ -62,7 +65,10 @@ pub fn read(
         );
         diagnostics.push(Diagnostic::error(&place, "", "not-one-exclusion", message));
     }
-    let exclusion = found.exclusions.into_values().next();
+    let mut exclusion = found.exclusions.into_values().next();
+    if let Some(exclusion) = exclusion.as_mut().filter(|_| is_unnamed) {
+        exclusion.name.clear();
+    }
     if let Some(exclusion) = &exclusion {
         diagnostics.extend(check(exclusion, definitions));
     }
@@ -86,11 +92,15 @@ fn check(exclusion: &Exclusion, definitions: &Definitions) -> Vec<Diagnostic> {
             Diagnostic::error(place, "spec.createdAt", "settings-differ", message).hint(hint),
         );
     }
-    for (path, text) in [("spec.note", &exclusion.note), ("spec.author", &exclusion.author)] {
+    let texts = [
+        ("spec.note", &exclusion.note, NOTE_BYTES_MAX),
+        ("spec.author", &exclusion.author, AUTHOR_BYTES_MAX),
+    ];
+    for (path, text, max) in texts {
         if text.trim().is_empty() {
             told.push(Diagnostic::error(place, path, "missing-field", format!("{path} is empty")));
-        } else if text.len() > NOTE_BYTES_MAX {
-            let message = format!("{path} is longer than {NOTE_BYTES_MAX} bytes");
+        } else if text.len() > max {
+            let message = format!("{path} is longer than {max} bytes");
             told.push(Diagnostic::error(place, path, "bad-value", message));
         }
     }
@@ -115,24 +125,39 @@ fn check(exclusion: &Exclusion, definitions: &Definitions) -> Vec<Diagnostic> {
 }
 
 /// A name for an exclusion that has none.
-#[must_use]
-pub fn free_name(book: Option<&Book>, now_ms: i64) -> String {
-    let seq = book.map_or(0, |book| book.entries.len()) + 1;
+fn free_name(book: &Book, definitions: &Definitions, now_ms: i64) -> String {
     let day = Instant(now_ms).to_string();
-    format!("exclusion-{}-{seq}", day.get(..10).unwrap_or_default())
+    let day = day.get(..10).unwrap_or_default();
+    let mut n = book.entries.len() + 1;
+    loop {
+        let name = format!("exclusion-{day}-{n}");
+        if !book.exclusions.contains_key(&name) && !definitions.exclusions.contains_key(&name) {
+            return name;
+        }
+        n += 1;
+    }
 }
 
-/// Writes an exclusion to the journal, from when on it holds.
-pub fn create(journal: &Journal, exclusion: &Exclusion, now_ms: i64) -> Result<Entry> {
-    let record = ExclusionRecord::of(exclusion);
-    journal.append(now_ms, &exclusion.author, |book| {
-        match book.exclusions.contains_key(&record.name) {
-            true => {
-                Err(SloError::Invalid(format!("the exclusion {:?} exists already", record.name)))
-            }
+/// Writes an exclusion to the journal, from when on it holds; answers what it is called.
+pub fn create(
+    journal: &Journal,
+    definitions: &Definitions,
+    exclusion: &Exclusion,
+    now_ms: i64,
+) -> Result<(String, Entry)> {
+    let mut record = ExclusionRecord::of(exclusion);
+    let mut name = record.name.clone();
+    let entry = journal.append(now_ms, &exclusion.author, |book| {
+        if name.is_empty() {
+            name = free_name(book, definitions, now_ms);
+            record.name.clone_from(&name);
+        }
+        match book.exclusions.contains_key(&name) {
+            true => Err(SloError::Invalid(format!("the exclusion {name:?} exists already"))),
             false => Ok(Recorded::Exclusion(record)),
         }
-    })
+    })?;
+    Ok((name, entry))
 }
 
 /// Ends an exclusion of the journal.
@@ -152,10 +177,11 @@ pub fn revoke(
             None => SloError::NotFound(format!("exclusion {name:?}")),
         });
     };
-    for (what, text) in [("note", note), ("author", author)] {
-        if text.trim().is_empty() || text.len() > NOTE_BYTES_MAX {
+    for (what, text, max) in [("note", note, NOTE_BYTES_MAX), ("author", author, AUTHOR_BYTES_MAX)]
+    {
+        if text.trim().is_empty() || text.len() > max {
             return Err(SloError::Invalid(format!(
-                "revoking needs {what}, a text of 1 to {NOTE_BYTES_MAX} bytes"
+                "revoking needs {what}, a text of 1 to {max} bytes"
             )));
         }
     }

@@ -112,7 +112,7 @@ impl<'a> Asker<'a> {
         let none = vec![Slot::default(); edges.len() - 1];
         counted.blank = tallies((self.slo, self.objective), boundaries, &edges, &none);
         if let Sli::Expression { expr, total, .. } = &self.objective.sli {
-            let slots = expression::slots(self, (expr, total.as_deref()), &edges)?;
+            let slots = expression::slots(self, (expr, total.as_deref()), &edges, &mut counted)?;
             let tally = |(group, slots): (Group, Vec<Slot>)| {
                 (group, tallies((self.slo, self.objective), boundaries, &edges, &slots))
             };

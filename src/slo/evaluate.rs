@@ -17,7 +17,7 @@ use super::definition::{Exclusion, Method, Objective, Sli, Slo};
 use super::error::Result;
 use super::exclusions::{self, Excluded};
 use super::ledger::{Booked, Owner};
-use super::report::{Instant, Report, Window};
+use super::report::{Instant, Lacks, Report, Window};
 use super::slices::{boundary_after, boundary_before, zone};
 use super::tally::Tally;
 use adjust::Adjusted;
@@ -133,6 +133,10 @@ impl<'a> Evaluator<'a> {
         }
         self.adjust(&asker, &time, &excluded, &mut groups)?;
         let late = self.made_late(&excluded);
+        let lacks = Lacks {
+            samples_before: samples_begin_ms.map(Instant),
+            others: missing.iter().cloned().collect(),
+        };
         let mut reports = Vec::new();
         for (group, counts) in &groups {
             let mut report = self.report(objective, &time, group, counts);
@@ -140,6 +144,7 @@ impl<'a> Evaluator<'a> {
             report.computed_at = Instant(computed_ms.unwrap_or(self.now_ms));
             report.excluded.after_the_fact =
                 report.excluded.ids.iter().any(|id| late.contains(id.as_str()));
+            report.lacks = lacks.clone();
             for text in &missing {
                 report.exact = false;
                 report.notes.push(text.clone());

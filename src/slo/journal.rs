@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use book::{Book, Closed, Journaled, Known};
 pub use line::{JOURNAL_VERSION, Kind, LINE_BYTES_MAX};
-pub use record::{Changed, ExclusionRecord, Recorded, Revoked, StatementRecord};
+pub use record::{Changed, Changes, ExclusionRecord, Recorded, Revoked, StatementRecord};
 pub use tenants::{Journals, SYSTEM, TENANTS_MAX};
 
 use line::{Faulty, Line};
@@ -29,6 +29,8 @@ pub const ENTRIES_MAX: usize = 1 << 20;
 pub const AUTHOR_BYTES_MAX: usize = 256;
 /// Read at once.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes that are read without an end of a line, at most.
+const TORN_BYTES_MAX: usize = LINE_BYTES_MAX + READ_BYTES;
 /// Torn ends that are kept of one journal at most.
 const TORN_KEPT_MAX: usize = 100;
 
@@ -61,7 +63,7 @@ pub enum JournalError {
     /// An earlier line may not be on disk.
     #[error("{path}: an entry could not be brought to disk: nothing more is written before a restart", path = .0.display())]
     Broken(PathBuf),
-    /// A journal that could not be read when it was opened.
+    /// A journal that cannot be read, or could not when it was opened.
     #[error("{0}")]
     Unreadable(String),
     /// What is to be written makes no sense.
@@ -87,6 +89,14 @@ pub struct Entry {
     bytes: usize,
 }
 
+impl Entry {
+    /// Bytes of its line.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// The end of the file, for whoever appends.
 struct Tail {
     file: Option<Box<dyn DiskFile>>,
@@ -104,7 +114,7 @@ pub struct Journal {
 
 impl Journal {
     /// Reads the journal of the file `path`, which need not be there. A torn end, of a line that was never
-    /// acknowledged, is put aside.
+    /// acknowledged, is put aside; a last line that lacks nothing but its end gets it.
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let mut book = Book::default();
         let mut tail = Tail { file: None, bytes: 0, broken: false };
@@ -112,6 +122,10 @@ impl Journal {
             let len = disk.file_len(path)?;
             tail.bytes = read(&*disk, path, len, &mut book)?;
             let file = disk.open_write(path)?;
+            if tail.bytes > len {
+                file.write_at(len, b"\n")?;
+                file.sync_all()?;
+            }
             if tail.bytes < len {
                 put_aside(&*disk, path, tail.bytes, len)?;
                 file.set_len(tail.bytes)?;
@@ -139,18 +153,39 @@ impl Journal {
         decide: impl FnOnce(&Book) -> std::result::Result<Recorded, E>,
     ) -> std::result::Result<Entry, E> {
         let mut tail = self.tail.lock();
+        let recorded = decide(&self.book())?;
+        Ok(self.add(&mut tail, (at_ms, author), recorded)?)
+    }
+
+    /// The same, where there may be nothing to say.
+    pub fn append_if<E: From<JournalError>>(
+        &self,
+        at_ms: i64,
+        author: &str,
+        decide: impl FnOnce(&Book) -> std::result::Result<Option<Recorded>, E>,
+    ) -> std::result::Result<Option<Entry>, E> {
+        let mut tail = self.tail.lock();
+        let Some(recorded) = decide(&self.book())? else { return Ok(None) };
+        Ok(Some(self.add(&mut tail, (at_ms, author), recorded)?))
+    }
+
+    fn add(
+        &self,
+        tail: &mut Tail,
+        (at_ms, author): (i64, &str),
+        recorded: Recorded,
+    ) -> Result<Entry> {
         let before = self.book();
-        let recorded = decide(&before)?;
         if author.is_empty()
             || author.len() > AUTHOR_BYTES_MAX
             || author.contains(['\n', '\r', '\0'])
         {
             let why = format!("an author is a text of one line and 1 to {AUTHOR_BYTES_MAX} bytes");
-            return Err(JournalError::Invalid(why).into());
+            return Err(JournalError::Invalid(why));
         }
         if before.entries.len() >= ENTRIES_MAX {
             let what = "the journal of SLOs is full";
-            return Err(JournalError::Limit { what, max: ENTRIES_MAX }.into());
+            return Err(JournalError::Limit { what, max: ENTRIES_MAX });
         }
         let seq = before.entries.len() as u64 + 1;
         let line = Line { seq, at_ms, kind: recorded.kind(), author: author.to_owned() };
@@ -168,7 +203,7 @@ impl Journal {
         let mut book = (*before).clone();
         drop(before);
         book.apply(entry.clone(), recorded).map_err(JournalError::Invalid)?;
-        self.write(&mut tail, text.as_bytes())?;
+        self.write(tail, text.as_bytes())?;
         *self.now.write() = Arc::new(book);
         Ok(entry)
     }
@@ -178,12 +213,7 @@ impl Journal {
             return Err(JournalError::Broken(self.path.clone()));
         }
         if tail.file.is_none() {
-            create_dir_durable(&*self.disk, parent_of(&self.path))?;
-            tail.file = Some(match self.disk.exists(&self.path)? {
-                true => self.disk.open_write(&self.path)?,
-                false => self.disk.create(&self.path)?,
-            });
-            self.disk.sync_dir(parent_of(&self.path))?;
+            tail.file = Some(self.make(tail)?);
         }
         let Some(file) = &tail.file else { return Ok(()) };
         if let Err(error) = file.write_at(tail.bytes, text) {
@@ -199,6 +229,35 @@ impl Journal {
         Ok(())
     }
 
+    /// Makes the file, or opens the one that an append before has made. When a name may be there that is not on
+    /// disk, the journal is broken: that a sync works the next time says nothing of what the first one lost.
+    fn make(&self, tail: &mut Tail) -> Result<Box<dyn DiskFile>> {
+        let (disk, dir) = (&*self.disk, parent_of(&self.path));
+        let had_parent = disk.exists(parent_of(dir))?;
+        if let Err(error) = create_dir_durable(disk, dir) {
+            let is_there = |dir: &Path| disk.exists(dir).unwrap_or(true);
+            tail.broken = is_there(dir) || (!had_parent && is_there(parent_of(dir)));
+            return Err(error.into());
+        }
+        let file = if disk.exists(&self.path)? {
+            let (found, read) = (disk.file_len(&self.path)?, tail.bytes);
+            if found != read {
+                return Err(JournalError::Unreadable(format!(
+                    "{}: it has {found} bytes, and {read} are known: somebody else has written it; start nines anew, which reads it",
+                    self.path.display()
+                )));
+            }
+            disk.open_write(&self.path)?
+        } else {
+            disk.create(&self.path)?
+        };
+        if let Err(error) = disk.sync_dir(dir) {
+            tail.broken = true;
+            return Err(error.into());
+        }
+        Ok(file)
+    }
+
     /// What an entry says.
     pub fn recorded(&self, entry: &Entry) -> Result<Recorded> {
         let bytes = self.disk.read_range(&self.path, entry.offset, entry.bytes)?;
@@ -208,16 +267,13 @@ impl Journal {
         Ok(recorded)
     }
 
-    /// Entries that were written after `since_ms`, in their order, `max` at most.
+    /// Entries behind number `seq` that were written after `since_ms`, in their order, `max` at most.
     #[must_use]
-    pub fn since(&self, since_ms: i64, max: usize) -> Vec<Entry> {
-        self.book()
-            .entries
-            .iter()
-            .filter(|entry| entry.at_ms > since_ms)
-            .take(max)
-            .cloned()
-            .collect()
+    pub fn behind(&self, seq: u64, since_ms: i64, max: usize) -> Vec<Entry> {
+        let book = self.book();
+        let from = usize::try_from(seq).unwrap_or(usize::MAX);
+        let entries = book.entries.get(from..).unwrap_or_default().iter();
+        entries.filter(|entry| entry.at_ms > since_ms).take(max).cloned().collect()
     }
 }
 
@@ -225,7 +281,7 @@ fn damaged(path: &Path, entry: u64, offset: u64, why: Faulty) -> JournalError {
     JournalError::Damaged { path: path.to_owned(), entry, offset, what: why.0 }
 }
 
-/// Reads all lines into `book`; answers where the last whole one ends.
+/// Reads all lines into `book`; answers where the last whole one ends, with the line feed that it may lack.
 fn read(disk: &dyn Disk, path: &Path, len: u64, book: &mut Book) -> Result<u64> {
     let (mut offset, mut read_to) = (0u64, 0u64);
     let mut held: Vec<u8> = Vec::new();
@@ -247,14 +303,20 @@ fn read(disk: &dyn Disk, path: &Path, len: u64, book: &mut Book) -> Result<u64> 
             }
             read_to += piece.len() as u64;
             held.extend_from_slice(&piece);
-            if held.len() > LINE_BYTES_MAX + READ_BYTES {
+            if held.len() > TORN_BYTES_MAX {
                 let what = Faulty(format!("it has more than {LINE_BYTES_MAX} bytes"));
                 return Err(damaged(path, book.entries.len() as u64 + 1, offset, what));
             }
         };
-        let Some(end) = end else { return Ok(offset) };
-        let (text, bytes) = (held.get(..end).unwrap_or_default(), end + 1);
         let seq = book.entries.len() as u64 + 1;
+        let Some(end) = end else {
+            let place = (offset, held.len() + 1);
+            return Ok(match Line::read(&held).and_then(|found| take(found, seq, place, book)) {
+                Ok(()) => len + 1,
+                Err(_) => offset,
+            });
+        };
+        let (text, bytes) = (held.get(..end).unwrap_or_default(), end + 1);
         let is_last = offset + bytes as u64 == len;
         match Line::read(text).and_then(|found| take(found, seq, (offset, bytes), book)) {
             Ok(()) => {}
@@ -295,14 +357,17 @@ fn put_aside(disk: &dyn Disk, path: &Path, from: u64, len: u64) -> Result<()> {
         if disk.exists(&aside)? {
             continue;
         }
-        let bytes = usize::try_from(len - from).unwrap_or(usize::MAX).min(LINE_BYTES_MAX);
+        let bytes = usize::try_from(len - from).unwrap_or(usize::MAX).min(TORN_BYTES_MAX);
         let torn = disk.read_range(path, from, bytes)?;
         let file = disk.create(&aside)?;
         file.write_at(0, &torn)?;
         file.sync_all()?;
         disk.sync_dir(parent_of(path))?;
         tracing::warn!(file = %aside.display(), bytes = torn.len(), "the journal of SLOs ended in a torn line, which was never acknowledged: it is kept aside");
-        break;
+        return Ok(());
     }
-    Ok(())
+    Err(JournalError::Unreadable(format!(
+        "{}: it ends at byte {from} in a torn line, and {TORN_KEPT_MAX} of those are kept beside it: move the files *.torn-{from}-* elsewhere",
+        path.display()
+    )))
 }

@@ -2,10 +2,10 @@
 //!
 //! Counts are integers wherever they are integers; what is undefined is `null` with a reason; nothing is ever NaN.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::decimal::Decimal;
 use super::sum::Sum;
@@ -195,6 +195,38 @@ pub struct SlicesPart {
     pub allowed_full_window_minutes: Option<f64>,
 }
 
+/// What is known to be missing of what was to be counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lacks {
+    /// Samples before this time.
+    #[serde(default)]
+    pub samples_before: Option<Instant>,
+    /// Other samples or rows, one sentence each.
+    #[serde(default)]
+    pub others: BTreeSet<String>,
+}
+
+impl Lacks {
+    /// Adds what something else lacks.
+    pub fn add(&mut self, other: &Self) {
+        self.samples_before = self.samples_before.max(other.samples_before);
+        self.others.extend(other.others.iter().cloned());
+    }
+
+    /// Whether nothing is.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether something is missing that `other` had.
+    #[must_use]
+    pub fn more_than(&self, other: &Self) -> bool {
+        self.samples_before > other.samples_before || !self.others.is_subset(&other.others)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,6 +277,9 @@ pub struct Report {
     pub exact: bool,
     /// Why not, and what else is to be known.
     pub notes: Vec<String>,
+    /// What is missing, as the notes say it in words.
+    #[serde(skip)]
+    pub lacks: Lacks,
     /// First values of counters that were not counted.
     pub uncounted: Uncounted,
     /// What ought not to be.

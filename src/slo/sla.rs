@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::count::Group;
 use super::decimal::Decimal;
-use super::definition::{Exclusion, Scope, Sla, Slo, Target, TimeWindow};
+use super::definition::{Exclusion, Place, Scope, Sla, Slo, Target, TimeWindow};
 use super::desk::Desk;
 use super::error::Result;
 use super::evaluate::{Asked, Evaluator};
+use super::exclusions::is_about;
 use super::fraction::Fraction;
-use super::report::{Count, Instant, Report};
+use super::journal::ExclusionRecord;
+use super::report::{Count, Instant, Lacks, Report};
 use super::slices::zone;
 use super::sum::Sum;
 
@@ -107,6 +109,9 @@ pub struct Figures {
     /// Why not, and what else is to be known.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was missing when it was counted.
+    #[serde(default, skip_serializing_if = "Lacks::is_nothing")]
+    pub lacks: Lacks,
     /// The highest revision of what was counted.
     pub revision: u64,
     /// Says how it was counted and judged.
@@ -155,6 +160,16 @@ impl<'a> Judged<'a> {
         Ok(Self { sla, slo, exclusions })
     }
 
+    /// Tells what is agreed, how it is counted and what is excluded from what they were before.
+    fn version(&self) -> u64 {
+        let Slo { counts_hash, document_hash, .. } = self.slo;
+        let sla = Sla { place: Place::default(), ..self.sla.clone() };
+        let about = self.exclusions.iter().filter(|one| is_about(one, &self.slo));
+        let excluded: Vec<ExclusionRecord> = about.map(|one| ExclusionRecord::of(one)).collect();
+        let text = format!("{counts_hash:016x} {document_hash:016x} {sla:?} {excluded:?}");
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
     fn evaluator<'s>(&'s self, desk: &Desk<'s>) -> Evaluator<'s> {
         Evaluator {
             data: desk.data,
@@ -182,7 +197,7 @@ pub fn figures<'a>(
     let mut groups: Vec<Line> = Vec::new();
     let (mut notes, mut exclusions) = (BTreeSet::new(), BTreeSet::new());
     let (mut exact, mut revision, mut computed) = (true, 0, i64::MIN);
-    let mut versions = BTreeSet::new();
+    let (mut versions, mut lacks) = (BTreeSet::new(), Lacks::default());
     for report in &reports {
         bad.add(report.bad.0);
         counted.add(report.total.0);
@@ -192,6 +207,7 @@ pub fn figures<'a>(
         exclusions.extend(report.excluded.ids.iter().cloned());
         versions.insert(report.definition_version.as_str());
         exact &= report.exact;
+        lacks.add(&report.lacks);
         revision = revision.max(report.revision);
         computed = computed.max(report.computed_at.0);
         if report.group.is_empty() && !judged.slo.group_by.is_empty() {
@@ -235,6 +251,7 @@ pub fn figures<'a>(
         exclusions: exclusions.into_iter().collect(),
         exact,
         notes: notes.into_iter().collect(),
+        lacks,
         revision,
         definition_version: versions.join(" "),
         computed_at: Instant(if computed == i64::MIN { desk.now_ms } else { computed }),

@@ -33,18 +33,21 @@ const NOW: i64 = T0 + 400 * DAY;
 
 /// A store with samples, and a ledger.
 struct Bench {
-    _store: Store,
+    store: Store,
     db: Arc<Db>,
     ledger: Ledger,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with_options(StoreOptions::default())
+    }
+
+    fn with_options(options: StoreOptions) -> Self {
         let disk = Arc::new(SimDisk::new());
-        let store =
-            Store::open_on(disk, Path::new("/data"), StoreOptions::default(), &|_| {}).unwrap();
+        let store = Store::open_on(disk, Path::new("/data"), options, &|_| {}).unwrap();
         let db = store.db("anonymous").unwrap();
-        Self { _store: store, db, ledger: Ledger::new(64 << 20) }
+        Self { store, db, ledger: Ledger::new(64 << 20) }
     }
 
     /// Adds samples to a series that is written `name{label="value",...}`.

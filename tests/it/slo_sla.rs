@@ -450,17 +450,21 @@ fn definitions_are_recorded_when_they_change() {
     let mut place = Place::new();
     let of_probe = |place: &Place| -> Vec<Value> {
         let all = place.get("audit");
-        let items = all["items"].as_array().unwrap().iter();
-        let own = items.filter(|entry| entry["payload"]["name"] == "probe");
-        own.map(|entry| json!([entry["kind"], entry["payload"]["target"]])).collect()
+        let mut own = Vec::new();
+        for entry in all["items"].as_array().unwrap() {
+            let changes = entry["payload"]["changes"].as_array().unwrap().iter();
+            let changes = changes.filter(|one| one["name"] == "probe" && one["kind"] == "SLO");
+            own.extend(changes.map(|one| json!([entry["kind"], one["target"]])));
+        }
+        own
     };
-    assert_eq!(of_probe(&place), [json!(["definitionChanged", "0.999"])]);
+    assert_eq!(of_probe(&place), [json!(["definitionsChanged", "0.999"])]);
     let file = place.dir.path().join("slo/all.yaml");
     let changed = DEFINITIONS.replacen("target: 0.999,", "target: 0.998,", 1);
     std::fs::write(&file, changed).unwrap();
     let reply = request(place.server().port, "POST", "/-/reload", &[], b"").unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
-    let both = [json!(["definitionChanged", "0.999"]), json!(["definitionChanged", "0.998"])];
+    let both = [json!(["definitionsChanged", "0.999"]), json!(["definitionsChanged", "0.998"])];
     assert_eq!(of_probe(&place), both);
     place.stop();
     place.start();

@@ -47,17 +47,12 @@ pub(in crate::http) async fn create(
     app.store()?;
     blocking(move || {
         let now = now_ms();
-        let book = app.slo.journal(&tenant.0)?.map(|journal| journal.book());
-        let name = match params.get("name") {
-            "" => amend::free_name(book.as_deref(), now),
-            name => name.to_owned(),
-        };
-        let snapshot = app.slo.snapshot();
-        let read = amend::read(&text, &name, &snapshot.definitions, now).map_err(Problem::Documents)?;
+        let definitions = &app.slo.snapshot().definitions;
+        let read = amend::read(&text, params.get("name"), definitions, now).map_err(Problem::Documents)?;
         let journal = app.slo.journals()?.of(&tenant.0)?;
-        let entry = amend::create(&journal, &read.exclusion, now)?;
-        tracing::info!(tenant = tenant.0, exclusion = read.exclusion.name, author = entry.author, "an exclusion was made");
-        let created = listed(&app, &tenant, &read.exclusion.name)?;
+        let (name, entry) = amend::create(&journal, definitions, &read.exclusion, now)?;
+        tracing::info!(tenant = tenant.0, exclusion = name, author = entry.author, "an exclusion was made");
+        let created = listed(&app, &tenant, &name)?;
         let answer = serde_json::json!({ "exclusion": created, "seq": entry.seq, "diagnostics": read.warnings });
         Ok(with_status(StatusCode::CREATED, json_of(&answer)))
     })

@@ -49,8 +49,17 @@ impl SloState {
     ) -> std::result::Result<(), JournalError> {
         let journals = Journals::open(Arc::new(OsDisk), data)?;
         self.journals.get_or_init(|| journals);
-        self.record_definitions(now_ms);
+        self.reloaded(now_ms);
         Ok(())
+    }
+
+    /// Records what is defined by now, and tells what does not fit to the journals.
+    pub(crate) fn reloaded(&self, now_ms: i64) {
+        self.record_definitions(now_ms);
+        let Some(journals) = self.journals.get() else { return };
+        for diagnostic in journals.named_twice(&self.snapshot().definitions) {
+            tracing::warn!(code = diagnostic.code, "{diagnostic}");
+        }
     }
 
     /// Writes to the journal what is defined otherwise than was recorded last.

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use nines_storage::model::Labels;
+use nines_storage::model::{Labels, Matcher, TimeRange};
+use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
+use parking_lot::Mutex;
 
-use super::{Asker, Group, group_of};
+use super::{Asker, Counted, Group, group_of};
 use crate::config::PromDuration;
 use crate::promql::{Engine, EngineOptions, QueryOptions, Value, parse};
 use crate::slo::definition::Slice;
@@ -14,12 +16,37 @@ use crate::slo::slices::Slot;
 
 /// What stands for the length of a slice in an expression.
 const WINDOW: &str = "$__window";
+/// How warnings begin that are none of what is missing.
+const ABOUT_EXPRESSION: &str = "PromQL ";
 
-/// Slices of every group, between `edges`.
+/// Notes since when there are samples of what PromQL selects.
+struct Watched<'a> {
+    data: &'a dyn Queryable,
+    samples_begin_ms: Mutex<Option<i64>>,
+}
+
+impl Queryable for Watched<'_> {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        hints: &SelectHints,
+        budget: &Budget,
+    ) -> nines_storage::Result<Box<dyn SeriesSet + 'a>> {
+        let set = self.data.select(matchers, range, hints, budget)?;
+        let mut known = self.samples_begin_ms.lock();
+        *known = set.samples_begin_ms().max(*known);
+        drop(known);
+        Ok(set)
+    }
+}
+
+/// Slices of every group, between `edges`. What is missing is told in `counted`.
 pub(super) fn slots(
     asker: &Asker<'_>,
     (expr, total): (&str, Option<&str>),
     edges: &[i64],
+    counted: &mut Counted,
 ) -> Result<BTreeMap<Group, Vec<Slot>>> {
     let Slice::Fixed(length) = asker.objective.slice else {
         return Err(SloError::Invalid(
@@ -45,14 +72,14 @@ pub(super) fn slots(
             false => slot.part.add(value),
         }
     };
-    evaluate(asker, expr, length, edges, &mut |labels, at, value| {
+    evaluate((asker, counted), expr, length, edges, &mut |labels, at, value| {
         put(labels, at, value, false);
         if total.is_none() {
             put(labels, at, 1.0, true);
         }
     })?;
     if let Some(total) = total {
-        evaluate(asker, total, length, edges, &mut |labels, at, value| {
+        evaluate((asker, counted), total, length, edges, &mut |labels, at, value| {
             put(labels, at, value, true)
         })?;
     }
@@ -60,7 +87,7 @@ pub(super) fn slots(
 }
 
 fn evaluate(
-    asker: &Asker<'_>,
+    (asker, counted): (&Asker<'_>, &mut Counted),
     expr: &str,
     length: i64,
     edges: &[i64],
@@ -74,9 +101,16 @@ fn evaluate(
     let parsed = parse(&text).map_err(|error| failed(&error.render(&text)))?;
     let engine = Engine::new(EngineOptions::default());
     let options = QueryOptions::default();
+    let watched = Watched { data: asker.data, samples_begin_ms: Mutex::default() };
     let answer = engine
-        .range(asker.data, &parsed, &text, first, last, length, &options, asker.budget)
+        .range(&watched, &parsed, &text, first, last, length, &options, asker.budget)
         .map_err(|error| failed(&error))?;
+    let begin = edges.first().copied().unwrap_or(first);
+    let gone_before = watched.samples_begin_ms.into_inner().filter(|since| *since > begin);
+    counted.samples_begin_ms = counted.samples_begin_ms.max(gone_before);
+    // Others are about the expression.
+    let missing = answer.warnings.into_iter().filter(|text| !text.starts_with(ABOUT_EXPRESSION));
+    counted.missing.extend(missing);
     if let Value::Matrix(series) = answer.value {
         for one in &series {
             one.floats.iter().for_each(|(at, value)| show(&one.labels, *at, *value));

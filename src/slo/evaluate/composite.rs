@@ -72,6 +72,7 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
             format!("composite: the events of {} objectives together", members.len())
         }
     };
+    members.iter().for_each(|(_, report)| head.lacks.add(&report.lacks));
     head.status = status(head.met, head.budget_remaining);
     head.objective = String::new();
     head.notes.push(text);

@@ -90,11 +90,13 @@ impl Book {
                 }
                 self.statements.entry(key).or_default().entries.push(at);
             }
-            Recorded::Changed(changed) => {
-                let key = (changed.kind.clone(), changed.name.clone());
-                let since_ms =
-                    self.definitions.get(&key).map_or(entry.at_ms, |known| known.since_ms);
-                self.definitions.insert(key, Known { since_ms, last: changed });
+            Recorded::Changed(changes) => {
+                for last in changes.changes {
+                    let key = (last.kind.clone(), last.name.clone());
+                    let known = self.definitions.get(&key);
+                    let since_ms = known.map_or(entry.at_ms, |known| known.since_ms);
+                    self.definitions.insert(key, Known { since_ms, last });
+                }
             }
         }
         self.entries.push(entry);

@@ -10,7 +10,7 @@ use crate::clock::format_rfc3339;
 /// Bytes of a line at most: a statement about a hundred thousand groups.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Version of the lines.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
 /// What stands before the eight digits of the checksum.
 const CRC_KEY: &str = ",\"crc32\":\"";
 /// Bytes of the digits and of what closes the line.
@@ -28,8 +28,8 @@ pub enum Kind {
     StatementClosed,
     /// What a closed statement would say by now.
     StatementRestated,
-    /// A definition came, went or changed.
-    DefinitionChanged,
+    /// Definitions came, went or changed.
+    DefinitionsChanged,
 }
 
 /// A line but for what it says.

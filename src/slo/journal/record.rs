@@ -22,8 +22,8 @@ pub enum Recorded {
     Revoked(Revoked),
     /// The figures of a period.
     Statement(Kind, StatementRecord),
-    /// A definition.
-    Changed(Changed),
+    /// Definitions.
+    Changed(Changes),
 }
 
 impl Serialize for Recorded {
@@ -32,7 +32,7 @@ impl Serialize for Recorded {
             Self::Exclusion(record) => record.serialize(to),
             Self::Revoked(revoked) => revoked.serialize(to),
             Self::Statement(_, statement) => statement.serialize(to),
-            Self::Changed(changed) => changed.serialize(to),
+            Self::Changed(changes) => changes.serialize(to),
         }
     }
 }
@@ -45,7 +45,7 @@ impl Recorded {
             Self::Exclusion(_) => Kind::ExclusionCreated,
             Self::Revoked(_) => Kind::ExclusionRevoked,
             Self::Statement(kind, _) => *kind,
-            Self::Changed(_) => Kind::DefinitionChanged,
+            Self::Changed(_) => Kind::DefinitionsChanged,
         }
     }
 
@@ -57,7 +57,7 @@ impl Recorded {
             Kind::StatementClosed | Kind::StatementRestated => {
                 Self::Statement(kind, from_value(payload)?)
             }
-            Kind::DefinitionChanged => Self::Changed(from_value(payload)?),
+            Kind::DefinitionsChanged => Self::Changed(from_value(payload)?),
         })
     }
 }
@@ -231,6 +231,13 @@ pub struct StatementRecord {
     pub period: String,
     /// What was counted.
     pub figures: Figures,
+}
+
+/// Definitions that came, went or changed together: a reload is one entry, all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// By kind and name.
+    pub changes: Vec<Changed>,
 }
 
 /// A definition that came, went or changed.

@@ -9,15 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nines_storage::disk::Disk;
+use nines_storage::disk::{Disk, create_dir_durable};
 use parking_lot::RwLock;
 
-use super::record::{Changed, Recorded};
+use super::record::{Changed, Changes, Recorded};
 use super::{Journal, JournalError, Result};
 use crate::slo::definition::Definitions;
+use crate::slo::diagnostic::Diagnostic;
 
 /// Tenants with a journal at most.
 pub const TENANTS_MAX: usize = 10_000;
+/// Why there are no more of them.
+const TOO_MANY: &str = "too many tenants have a journal of SLOs";
 /// The name of the file.
 const FILE: &str = "journal";
 /// Who records what files say.
@@ -35,6 +38,10 @@ impl Journals {
     /// Opens the journals of a data directory, whose lock is held. One that is damaged is told when somebody asks
     /// for it; the others are there.
     pub fn open(disk: Arc<dyn Disk>, data: &Path) -> Result<Self> {
+        Self::open_some(disk, data, TENANTS_MAX)
+    }
+
+    pub(super) fn open_some(disk: Arc<dyn Disk>, data: &Path, max: usize) -> Result<Self> {
         let dir = data.join("slo");
         let open = |path: &Path| {
             Journal::open(Arc::clone(&disk), path).map(Arc::new).map_err(|error| {
@@ -44,13 +51,17 @@ impl Journals {
         };
         let mut tenants = BTreeMap::new();
         if disk.exists(&dir)? {
-            for entry in
-                disk.list_dir(&dir)?.into_iter().filter(|entry| entry.is_dir).take(TENANTS_MAX)
-            {
+            // The process that made it may have been killed before the name was durable.
+            create_dir_durable(&*disk, &dir)?;
+            for entry in disk.list_dir(&dir)?.into_iter().filter(|entry| entry.is_dir) {
                 let path = dir.join(&entry.name).join(FILE);
-                if disk.exists(&path)? {
-                    tenants.insert(entry.name, open(&path));
+                if !disk.exists(&path)? {
+                    continue;
                 }
+                if tenants.len() >= max {
+                    return Err(JournalError::Limit { what: TOO_MANY, max });
+                }
+                tenants.insert(entry.name, open(&path));
             }
         }
         let definitions = open(&dir.join(FILE));
@@ -76,8 +87,7 @@ impl Journals {
             return Ok(Arc::clone(journal));
         }
         if tenants.len() >= TENANTS_MAX {
-            let what = "too many tenants have a journal of SLOs";
-            return Err(JournalError::Limit { what, max: TENANTS_MAX });
+            return Err(JournalError::Limit { what: TOO_MANY, max: TENANTS_MAX });
         }
         let path = self.dir.join(tenant).join(FILE);
         let journal = Arc::new(Journal::open(Arc::clone(&self.disk), &path)?);
@@ -92,29 +102,53 @@ impl Journals {
 
     /// Records what is defined otherwise than was recorded last.
     pub fn record_definitions(&self, definitions: &Definitions, now_ms: i64) -> Result<()> {
-        let journal = self.definitions()?;
         let told = told(definitions);
-        let book = journal.book();
         let names: BTreeSet<(&str, &str)> =
             told.iter().map(|one| (one.kind.as_str(), one.name.as_str())).collect();
-        let gone = book.definitions.iter().filter(|(key, known)| {
-            !known.last.hash.is_empty() && !names.contains(&(key.0.as_str(), key.1.as_str()))
-        });
-        let gone = gone.map(|(key, _)| Changed {
-            kind: key.0.clone(),
-            name: key.1.clone(),
-            file: String::new(),
-            hash: String::new(),
-            target: String::new(),
-        });
-        let changed = told.iter().filter(|one| {
-            let known = book.definitions.get(&(one.kind.clone(), one.name.clone()));
-            known.is_none_or(|known| known.last != **one)
-        });
-        for one in changed.cloned().chain(gone) {
-            journal.append(now_ms, SYSTEM, |_| Ok::<_, JournalError>(Recorded::Changed(one)))?;
-        }
+        self.definitions()?.append_if(now_ms, SYSTEM, |book| {
+            let changed = told.iter().filter(|one| {
+                let known = book.definitions.get(&(one.kind.clone(), one.name.clone()));
+                known.is_none_or(|known| known.last != **one)
+            });
+            let gone = book.definitions.iter().filter(|(key, known)| {
+                !known.last.hash.is_empty() && !names.contains(&(key.0.as_str(), key.1.as_str()))
+            });
+            let gone = gone.map(|(key, _)| Changed {
+                kind: key.0.clone(),
+                name: key.1.clone(),
+                file: String::new(),
+                hash: String::new(),
+                target: String::new(),
+            });
+            let changes: Vec<Changed> = changed.cloned().chain(gone).collect();
+            let is_news = !changes.is_empty();
+            Ok::<_, JournalError>(is_news.then_some(Recorded::Changed(Changes { changes })))
+        })?;
         Ok(())
+    }
+
+    /// Exclusions of files whose names exclusions in force of journals have as well.
+    #[must_use]
+    pub fn named_twice(&self, definitions: &Definitions) -> Vec<Diagnostic> {
+        let mut told = Vec::new();
+        for (tenant, journal) in &*self.tenants.read() {
+            let Ok(journal) = journal else { continue };
+            for own in journal.book().in_force() {
+                let Some(one) = definitions.exclusions.get(&own.name) else { continue };
+                let message = format!(
+                    "the exclusion {:?} is in the journal of tenant {tenant:?} as well",
+                    own.name
+                );
+                let hint = format!(
+                    "give it another name, or end that one: nines exclusion revoke {}",
+                    own.name
+                );
+                let twice =
+                    Diagnostic::error(&one.place, "metadata.name", "duplicate-name", message);
+                told.push(twice.warning().hint(hint));
+            }
+        }
+        told
     }
 }
 

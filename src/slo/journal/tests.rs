@@ -10,7 +10,7 @@ use nines_storage::disk::{Disk, create_dir_durable};
 
 use super::*;
 use crate::slo::define::load_texts;
-use crate::slo::definition::{Exclusion, ExclusionMode, Place, When};
+use crate::slo::definition::{Definitions, Exclusion, ExclusionMode, Place, When};
 
 const PATH: &str = "/data/slo/t/journal";
 
@@ -59,7 +59,7 @@ fn entries_are_there_after_a_restart() {
     assert_eq!(again.book().exclusions["a"].revoked, Some((revoked.clone(), "bob".to_owned(), 9)));
     let back: Vec<_> = again.book().in_force().map(|one| format!("{one:?}")).collect();
     assert_eq!(back, [format!("{:?}", exclusion("b"))]);
-    let last = again.since(8, 10);
+    let last = again.behind(0, 8, 10);
     assert_eq!(last.len(), 1);
     assert_eq!(again.recorded(&last[0]).unwrap(), Recorded::Revoked(revoked));
 }
@@ -165,6 +165,63 @@ fn nothing_is_written_behind_what_may_not_be_on_disk() {
 }
 
 #[test]
+fn nothing_is_acknowledged_of_a_file_whose_name_may_not_be_on_disk() {
+    for seed in 0..300 {
+        let disk = SimDisk::new();
+        create_dir_durable(&disk, Path::new("/data")).unwrap();
+        let journal = open(&disk).unwrap();
+        // One of the steps of the first append fails, once.
+        disk.fail_from_op(disk.ops() + 1 + seed % 6, Fault::Eio, false);
+        let acknowledged: Vec<&str> =
+            ["x", "y", "z"].into_iter().filter(|name| add(&journal, name).is_ok()).collect();
+        disk.stop_failing();
+        let found = names(&open(&disk.crash(seed)).unwrap());
+        let lost = acknowledged.iter().find(|name| !found.iter().any(|one| one == *name));
+        assert_eq!(lost, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_else_has_made_is_not_written_over() {
+    let disk = SimDisk::new();
+    let (one, other) = (open(&disk).unwrap(), open(&disk).unwrap());
+    add(&one, "a").unwrap();
+    let error = add(&other, "b").unwrap_err().to_string();
+    assert!(error.contains("somebody else has written it"), "{error}");
+    assert_eq!(names(&open(&disk.kill()).unwrap()), ["a"]);
+}
+
+#[test]
+fn a_last_line_that_lacks_its_end_gets_it() {
+    let disk = SimDisk::new();
+    let journal = open(&disk).unwrap();
+    add(&journal, "a").unwrap();
+    add(&journal, "b").unwrap();
+    let disk = disk.kill();
+    let len = disk.file_len(Path::new(PATH)).unwrap();
+    disk.open_write(Path::new(PATH)).unwrap().set_len(len - 1).unwrap();
+    let journal = open(&disk).unwrap();
+    assert_eq!(names(&journal), ["a", "b"]);
+    assert_eq!(add(&journal, "c").unwrap().seq, 3);
+    assert_eq!(names(&open(&disk.kill()).unwrap()), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_torn_end_is_not_cut_without_a_copy() {
+    let disk = SimDisk::new();
+    let journal = open(&disk).unwrap();
+    add(&journal, "a").unwrap();
+    let len = disk.file_len(Path::new(PATH)).unwrap();
+    for n in 1..=TORN_KEPT_MAX {
+        disk.create(Path::new(&format!("{PATH}.torn-{len}-{n}"))).unwrap();
+    }
+    disk.open_write(Path::new(PATH)).unwrap().write_at(len, b"torn").unwrap();
+    let error = open(&disk.kill()).err().unwrap().to_string();
+    assert!(error.contains("100 of those are kept beside it"), "{error}");
+    assert_eq!(disk.file_len(Path::new(PATH)).unwrap(), len + 4);
+}
+
+#[test]
 fn a_full_disk_may_have_room_again() {
     let disk = SimDisk::new();
     let journal = open(&disk).unwrap();
@@ -212,7 +269,8 @@ fn changed_definitions_are_recorded_once() {
     let known = &book.definitions[&("SLO".to_owned(), "a".to_owned())];
     assert_eq!((known.since_ms, known.last.hash.as_str()), (1, ""));
     let second = again.definitions().unwrap().recorded(&book.entries[1]).unwrap();
-    assert!(matches!(second, Recorded::Changed(Changed { target, .. }) if target == "0.999"));
+    let Recorded::Changed(Changes { changes }) = second else { panic!("{second:?}") };
+    assert_eq!((changes.len(), changes[0].target.as_str()), (1, "0.999"));
 }
 
 #[test]
@@ -229,4 +287,62 @@ fn a_damaged_journal_is_that_of_one_tenant() {
     assert!(journals.of("t").is_err());
     assert_eq!(names(&journals.existing("u").unwrap().unwrap()), ["a"]);
     assert!(journals.existing("nobody").unwrap().is_none());
+}
+
+#[test]
+fn what_changes_together_is_one_entry() {
+    let journals = Journals::open(Arc::new(SimDisk::new()), Path::new("/data")).unwrap();
+    let mut definitions = Definitions::default();
+    for name in ["x", "y", "z"] {
+        definitions.exclusions.insert(name.to_owned(), exclusion(name));
+    }
+    journals.record_definitions(&definitions, 1).unwrap();
+    let book = journals.definitions().unwrap().book();
+    assert_eq!((book.entries.len(), book.definitions.len()), (1, 3));
+    // Threads that reload at the same time record a change once.
+    definitions.exclusions.remove("y");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| journals.record_definitions(&definitions, 2).unwrap());
+        }
+    });
+    let book = journals.definitions().unwrap().book();
+    assert_eq!(book.entries.len(), 2);
+    let key = |name: &str| ("Exclusion".to_owned(), name.to_owned());
+    assert!(book.definitions[&key("y")].last.hash.is_empty());
+    assert!(!book.definitions[&key("z")].last.hash.is_empty());
+}
+
+#[test]
+fn too_many_tenants_are_told() {
+    let disk = SimDisk::new();
+    let journals = Journals::open(Arc::new(disk.clone()), Path::new("/data")).unwrap();
+    for tenant in ["t", "u"] {
+        add(&journals.of(tenant).unwrap(), "a").unwrap();
+    }
+    let open = |max| Journals::open_some(Arc::new(disk.clone()), Path::new("/data"), max);
+    assert!(open(2).is_ok());
+    let error = open(1).err().unwrap().to_string();
+    assert_eq!(error, "too many tenants have a journal of SLOs (limit 1)");
+}
+
+#[test]
+fn a_name_in_a_file_and_in_a_journal_is_told() {
+    let journals = Journals::open(Arc::new(SimDisk::new()), Path::new("/data")).unwrap();
+    let journal = journals.of("t").unwrap();
+    add(&journal, "a").unwrap();
+    add(&journal, "b").unwrap();
+    let mut definitions = Definitions::default();
+    let place = Place { file: "a.yaml".to_owned(), line: 3, column: 1 };
+    for name in ["a", "c"] {
+        let one = Exclusion { place: place.clone(), ..exclusion(name) };
+        definitions.exclusions.insert(name.to_owned(), one);
+    }
+    let told: Vec<String> =
+        journals.named_twice(&definitions).iter().map(ToString::to_string).collect();
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert!(one.starts_with("a.yaml:3:1: warning: metadata.name: the exclusion \"a\""), "{one}");
+    let revoked = Revoked { name: "a".to_owned(), note: "n".to_owned() };
+    journal.append(9, "bob", |_| Ok::<_, JournalError>(Recorded::Revoked(revoked))).unwrap();
+    assert!(journals.named_twice(&definitions).is_empty());
 }

@@ -205,7 +205,7 @@ pub(super) fn with_figures(
 
 /// Whether figures say something else, and no less: samples that retention has taken since are no news.
 pub(super) fn is_news(last: &Figures, now: &Figures) -> bool {
-    !last.say_the_same(now) && (now.exact || !last.exact)
+    !last.say_the_same(now) && !now.lacks.more_than(&last.lacks)
 }
 
 /// A statement in a list.

@@ -1,15 +1,18 @@
 //! Statements of SLAs, and the exclusions that come while the program runs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nines_storage::disk::Disk;
+use nines_storage::query::BudgetLimits;
 
 use super::states::{FEBRUARY, definition, machines};
 use super::*;
 use crate::slo::amend;
 use crate::slo::definition::{Exclusion, ExclusionMode, Place, Sla, Tier, When};
 use crate::slo::error::SloError;
-use crate::slo::journal::Journal;
+use crate::slo::journal::{AUTHOR_BYTES_MAX, Journal};
 use crate::slo::report::Instant;
 use crate::slo::sla::{self, Closer, Done, Due, Figures, State, Statement};
 use crate::slo::sum::Sum;
@@ -233,6 +236,34 @@ fn a_period_that_is_not_over_is_not_closed() {
     assert!(journal.book().entries.is_empty());
 }
 
+/// One look at the only SLA in a round of its own, with a budget for samples.
+fn look(
+    (bench, closer, journal): (&Bench, &mut Closer, &Arc<Journal>),
+    documents: &str,
+    exclusions: &[&Exclusion],
+    (now_ms, since_ms): (i64, Option<i64>),
+    samples_max: u64,
+) -> Done {
+    closer.begin(now_ms);
+    let limits = BudgetLimits {
+        samples_max,
+        series_max: u64::MAX,
+        bytes_max: u64::MAX,
+        timeout: Duration::from_secs(3600),
+    };
+    let budget = || Budget::new(limits, Arc::default());
+    bench.with(documents, now_ms, |desk| {
+        let all: Vec<&Exclusion> =
+            desk.exclusions.iter().copied().chain(exclusions.iter().copied()).collect();
+        let desk = Desk { exclusions: &all, ..*desk };
+        closer.look(&desk, "t", promise(&desk), since_ms, journal, &budget).unwrap()
+    })
+}
+
+const NOTHING: Done = Done { closed: 0, restated: 0 };
+const CLOSED: Done = Done { closed: 1, restated: 0 };
+const RESTATED: Done = Done { closed: 0, restated: 1 };
+
 #[test]
 fn statements_close_by_themselves_in_time() {
     let bench = machines(false);
@@ -240,24 +271,165 @@ fn statements_close_by_themselves_in_time() {
     let journal = Arc::new(journal());
     let mut closer = Closer::default();
     let mut look = |now_ms: i64, since_ms: Option<i64>| {
-        closer.begin();
-        bench.with(&documents, now_ms, |desk| {
-            let own = || Ok(Arc::clone(&journal));
-            closer.look(desk, "t", promise(desk), since_ms, &own).unwrap()
-        })
+        let of = (&bench, &mut closer, &journal);
+        look(of, &documents, &[], (now_ms, since_ms), u64::MAX)
     };
-    let nothing = Done::default();
-    let once = Done { closed: 1, restated: 0 };
-    assert_eq!(look(FEBRUARY.1 + 3 * DAY - 1, None), nothing);
+    assert_eq!(look(FEBRUARY.1 + 3 * DAY - 1, None), NOTHING);
     // Long after the period, and the SLA is newer than it.
-    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 + 99 * DAY)), nothing);
-    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 - 1)), once);
-    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 - 1)), nothing);
+    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 + 99 * DAY)), NOTHING);
+    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 - 1)), CLOSED);
+    assert_eq!(look(FEBRUARY.1 + 100 * DAY, Some(FEBRUARY.1 - 1)), NOTHING);
     assert_eq!(journal.book().entries[0].author, "nines");
     bench.push(r#"vstate{droplet="d4"}"#, [(FEBRUARY.1 - DAY, 0.0)]);
-    let again = look(FEBRUARY.1 + 100 * DAY, None);
-    assert_eq!(again, Done { closed: 0, restated: 1 });
-    assert_eq!(look(FEBRUARY.1 + 100 * DAY, None), nothing);
+    assert_eq!(look(FEBRUARY.1 + 100 * DAY, None), RESTATED);
+    assert_eq!(look(FEBRUARY.1 + 100 * DAY, None), NOTHING);
+}
+
+#[test]
+fn a_changed_definition_and_a_new_exclusion_restate_what_was_closed() {
+    let bench = machines(false);
+    let documents = definition("") + &lost_time();
+    let journal = Arc::new(journal());
+    let mut closer = Closer::default();
+    let when = (FEBRUARY.1 + 10 * DAY, None);
+    let mut look = |documents: &str, exclusions: &[&Exclusion]| {
+        look((&bench, &mut closer, &journal), documents, exclusions, when, u64::MAX)
+    };
+    assert_eq!(look(&documents, &[]), CLOSED);
+    assert_eq!(look(&documents, &[]), NOTHING);
+    let made = maintenance("x", "c", &[]);
+    assert_eq!(look(&documents, &[&made]), RESTATED);
+    assert_eq!(look(&documents, &[&made]), NOTHING);
+    // It was revoked.
+    assert_eq!(look(&documents, &[]), RESTATED);
+    let lower = documents.replace("target: 0.9999", "target: 0.9");
+    assert_ne!(lower, documents);
+    assert_eq!(look(&lower, &[]), RESTATED);
+    assert_eq!(look(&lower, &[]), NOTHING);
+}
+
+/// A counter with a hundred events a minute in the first hour of some days.
+fn days(bench: &Bench, days: &[i64], per_minute: usize) {
+    for day in days {
+        let n = 60 * per_minute as i64;
+        let at =
+            |i: i64| (T0 + day * DAY + MINUTE + i * MINUTE / per_minute as i64, 100.0 * i as f64);
+        bench.push("all_total", (0..n).map(at));
+        bench.push("bad_total", (0..n).map(|i| (at(i).0, 0.0)));
+    }
+}
+
+#[test]
+fn a_period_that_fails_does_not_stop_the_others() {
+    let bench = Bench::new();
+    // The second day has more samples than the budget of one look allows.
+    days(&bench, &[1, 3], 1);
+    days(&bench, &[2], 60);
+    let documents = ratio("bad_total", "all_total", "0.999") + &agreement("pooled", "1d", "");
+    let journal = Arc::new(journal());
+    let mut closer = Closer::default();
+    let now = T0 + 8 * DAY;
+    let mut look = |now: i64, samples_max: u64| {
+        let of = (&bench, &mut closer, &journal);
+        let done = look(of, &documents, &[], (now, Some(T0)), samples_max);
+        (done.closed, closer.failing())
+    };
+    let (closed, failing) = look(now, 2_000);
+    assert_eq!(closed, 2);
+    let why = failing.unwrap();
+    assert!(why.starts_with("SLA \"promise\", period 2026-01-03, tenant \"t\": "), "{why}");
+    // It rests before it is tried again, and is told all the time.
+    assert_eq!(look(now + 59_000, u64::MAX), (0, Some(why)));
+    assert_eq!(look(now + 60_000, u64::MAX), (1, None));
+    assert_eq!(journal.book().statements.len(), 3);
+}
+
+#[test]
+fn periods_without_data_are_looked_at_once() {
+    let bench = Bench::new();
+    let documents = ratio("bad_total", "all_total", "0.999") + &agreement("pooled", "1d", "");
+    let journal = Arc::new(journal());
+    let mut closer = Closer::default();
+    let mut looks = || {
+        let asked = Cell::new(0);
+        closer.begin(T0 + 8 * DAY);
+        let done = bench.with(&documents, T0 + 8 * DAY, |desk| {
+            let budget = || {
+                asked.set(asked.get() + 1);
+                Budget::unlimited()
+            };
+            closer.look(desk, "t", promise(desk), Some(T0), &journal, &budget).unwrap()
+        });
+        (done.closed, asked.get())
+    };
+    assert_eq!(looks(), (0, 5));
+    assert_eq!(looks(), (0, 0));
+    days(&bench, &[2], 1);
+    assert_eq!(looks(), (1, 1));
+    assert_eq!(looks(), (0, 0));
+}
+
+#[test]
+fn an_agreement_of_many_years_goes_on() {
+    let bench = Bench::new();
+    days(&bench, &[3], 1);
+    let documents = ratio("bad_total", "all_total", "0.999") + &agreement("pooled", "1d", "");
+    let journal = Arc::new(journal());
+    let mut closer = Closer::default();
+    let since = T0 - 2_500 * DAY;
+    let of = (&bench, &mut closer, &journal);
+    let done = look(of, &documents, &[], (T0 + 8 * DAY, Some(since)), u64::MAX);
+    assert_eq!(done, CLOSED);
+}
+
+#[test]
+fn samples_that_retention_has_taken_are_no_news() {
+    let ratios = ratio("bad_total", "all_total", "0.999");
+    let raw = "apiVersion: openslo/v1
+kind: SLO
+metadata: {name: case}
+spec:
+  service: s
+  budgetingMethod: Timeslices
+  timeWindow: [{duration: 28d, isRolling: true}]
+  indicator:
+    metadata: {name: i}
+    spec: {ratioMetric: {rawType: failure, raw: {metricSource: {type: nines, spec: {query: error_ratio}}}}}
+  objectives: [{displayName: x, target: 0.9, timeSliceTarget: 0.9, timeSliceWindow: 1h}]
+";
+    let expression = "apiVersion: openslo/v1
+kind: SLO
+metadata: {name: case}
+spec:
+  service: s
+  budgetingMethod: Timeslices
+  timeWindow: [{duration: 28d, isRolling: true}]
+  indicator:
+    metadata: {name: i}
+    spec: {ratioMetric: {rawType: failure, raw: {metricSource: {type: nines, spec: {query: 'max(error_ratio) * 1'}}}}}
+  objectives: [{displayName: x, target: 0.9, timeSliceTarget: 0.9, timeSliceWindow: 1h}]
+";
+    for slo in [ratios.as_str(), raw, expression] {
+        let options = StoreOptions {
+            retention: Some(Duration::from_secs(5 * 86_400)),
+            ..StoreOptions::default()
+        };
+        let bench = Bench::with_options(options);
+        days(&bench, &[1, 2], 1);
+        let all = (0..24 * 12 * 30).map(|i| (T0 + DAY + i * 5 * MINUTE + 1, 0.01));
+        bench.push("error_ratio", all);
+        let documents = slo.to_owned() + &agreement("pooled", "1d", "");
+        let journal = journal();
+        let label = "2026-01-02";
+        let closed = close(&bench, &documents, &journal, label).unwrap();
+        assert!(closed.figures.pooled.counted.0 > 0.0);
+        bench.db.roll_all(T0 + 40 * DAY).unwrap();
+        bench.store.maintain(T0 + 40 * DAY).unwrap();
+        let seen = statement(&bench, &documents, Some(&journal), label);
+        assert_eq!((seen.state, seen.restatements.as_slice()), (State::Final, &[][..]), "{slo}");
+        close(&bench, &documents, &journal, label).unwrap();
+        assert_eq!(journal.book().entries.len(), 1, "{slo}");
+    }
 }
 
 #[test]
@@ -296,8 +468,8 @@ fn exclusions_of_the_journal_hold_until_they_are_revoked() {
     let journal = journal();
     let definitions = Definitions::default();
     let exclusion = maintenance("x", "c", &[("a", "b")]);
-    amend::create(&journal, &exclusion, 5).unwrap();
-    let again = amend::create(&journal, &exclusion, 6).unwrap_err();
+    amend::create(&journal, &definitions, &exclusion, 5).unwrap();
+    let again = amend::create(&journal, &definitions, &exclusion, 6).unwrap_err();
     assert!(again.to_string().contains("exists already"), "{again}");
     let listed = amend::list(&definitions, Some(&journal.book()));
     assert!(
@@ -313,4 +485,25 @@ fn exclusions_of_the_journal_hold_until_they_are_revoked() {
     let listed = amend::list(&definitions, Some(&journal.book()));
     let by = listed[0].revoked.as_ref().unwrap();
     assert_eq!((by.at, by.author.as_str(), by.note.as_str()), (Instant(7), "bob", "was wrong"));
+}
+
+#[test]
+fn those_without_a_name_get_one_each() {
+    let (journal, definitions) = (journal(), Definitions::default());
+    let spec = r#"{"class": "c", "from": "2026-03-29T01:30:00Z", "to": "2026-03-29T02:30:00Z",
+ "note": "n", "author": "ada"}"#;
+    let read = |name: &str| amend::read(spec, name, &definitions, NOW).unwrap().exclusion;
+    let create = |one: &Exclusion| amend::create(&journal, &definitions, one, NOW).unwrap().0;
+    // It has the name that the next one would get.
+    assert_eq!(create(&read("exclusion-2027-02-05-2")), "exclusion-2027-02-05-2");
+    let unnamed = read("");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| create(&unnamed));
+        }
+    });
+    assert_eq!(journal.book().exclusions.len(), 9);
+    let long = spec.replace("\"ada\"", &format!("{:?}", "a".repeat(AUTHOR_BYTES_MAX + 1)));
+    let told = amend::read(&long, "x", &definitions, NOW).unwrap_err();
+    assert_eq!(told[0].message, "spec.author is longer than 256 bytes");
 }
