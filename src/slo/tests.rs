@@ -103,7 +103,9 @@ impl Bench {
 }
 
 fn load(documents: &str) -> Definitions {
-    let (definitions, diagnostics) = load_texts(&[("test.yaml", documents)]);
+    let (definitions, mut diagnostics) = load_texts(&[("test.yaml", documents)]);
+    // Some are about expressions, which are just that.
+    diagnostics.retain(|one| one.code != "not-exact");
     assert!(diagnostics.is_empty(), "{diagnostics:#?}");
     definitions
 }

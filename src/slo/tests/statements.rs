@@ -236,22 +236,26 @@ fn a_period_that_is_not_over_is_not_closed() {
     assert!(journal.book().entries.is_empty());
 }
 
-/// One look at the only SLA in a round of its own, with a budget for samples.
+/// One look at the only SLA in a round of its own; there is no time for the period number `hasty`, from 0.
 fn look(
     (bench, closer, journal): (&Bench, &mut Closer, &Arc<Journal>),
     documents: &str,
     exclusions: &[&Exclusion],
     (now_ms, since_ms): (i64, Option<i64>),
-    samples_max: u64,
+    hasty: Option<u32>,
 ) -> Done {
     closer.begin(now_ms);
-    let limits = BudgetLimits {
-        samples_max,
-        series_max: u64::MAX,
-        bytes_max: u64::MAX,
-        timeout: Duration::from_secs(3600),
+    let asked = Cell::new(0);
+    let budget = || {
+        let is_hasty = hasty == Some(asked.replace(asked.get() + 1));
+        let limits = BudgetLimits {
+            samples_max: u64::MAX,
+            series_max: u64::MAX,
+            bytes_max: u64::MAX,
+            timeout: if is_hasty { Duration::ZERO } else { Duration::from_secs(3600) },
+        };
+        Budget::new(limits, Arc::default())
     };
-    let budget = || Budget::new(limits, Arc::default());
     bench.with(documents, now_ms, |desk| {
         let all: Vec<&Exclusion> =
             desk.exclusions.iter().copied().chain(exclusions.iter().copied()).collect();
@@ -272,7 +276,7 @@ fn statements_close_by_themselves_in_time() {
     let mut closer = Closer::default();
     let mut look = |now_ms: i64, since_ms: Option<i64>| {
         let of = (&bench, &mut closer, &journal);
-        look(of, &documents, &[], (now_ms, since_ms), u64::MAX)
+        look(of, &documents, &[], (now_ms, since_ms), None)
     };
     assert_eq!(look(FEBRUARY.1 + 3 * DAY - 1, None), NOTHING);
     // Long after the period, and the SLA is newer than it.
@@ -293,7 +297,7 @@ fn a_changed_definition_and_a_new_exclusion_restate_what_was_closed() {
     let mut closer = Closer::default();
     let when = (FEBRUARY.1 + 10 * DAY, None);
     let mut look = |documents: &str, exclusions: &[&Exclusion]| {
-        look((&bench, &mut closer, &journal), documents, exclusions, when, u64::MAX)
+        look((&bench, &mut closer, &journal), documents, exclusions, when, None)
     };
     assert_eq!(look(&documents, &[]), CLOSED);
     assert_eq!(look(&documents, &[]), NOTHING);
@@ -309,38 +313,34 @@ fn a_changed_definition_and_a_new_exclusion_restate_what_was_closed() {
 }
 
 /// A counter with a hundred events a minute in the first hour of some days.
-fn days(bench: &Bench, days: &[i64], per_minute: usize) {
+fn days(bench: &Bench, days: &[i64]) {
     for day in days {
-        let n = 60 * per_minute as i64;
-        let at =
-            |i: i64| (T0 + day * DAY + MINUTE + i * MINUTE / per_minute as i64, 100.0 * i as f64);
-        bench.push("all_total", (0..n).map(at));
-        bench.push("bad_total", (0..n).map(|i| (at(i).0, 0.0)));
+        let at = |i: i64| (T0 + day * DAY + MINUTE + i * MINUTE, 100.0 * i as f64);
+        bench.push("all_total", (0..60).map(at));
+        bench.push("bad_total", (0..60).map(|i| (at(i).0, 0.0)));
     }
 }
 
 #[test]
 fn a_period_that_fails_does_not_stop_the_others() {
     let bench = Bench::new();
-    // The second day has more samples than the budget of one look allows.
-    days(&bench, &[1, 3], 1);
-    days(&bench, &[2], 60);
+    days(&bench, &[1, 2, 3]);
     let documents = ratio("bad_total", "all_total", "0.999") + &agreement("pooled", "1d", "");
     let journal = Arc::new(journal());
     let mut closer = Closer::default();
     let now = T0 + 8 * DAY;
-    let mut look = |now: i64, samples_max: u64| {
+    let mut look = |now: i64, hasty: Option<u32>| {
         let of = (&bench, &mut closer, &journal);
-        let done = look(of, &documents, &[], (now, Some(T0)), samples_max);
+        let done = look(of, &documents, &[], (now, Some(T0)), hasty);
         (done.closed, closer.failing())
     };
-    let (closed, failing) = look(now, 2_000);
+    let (closed, failing) = look(now, Some(2));
     assert_eq!(closed, 2);
     let why = failing.unwrap();
     assert!(why.starts_with("SLA \"promise\", period 2026-01-03, tenant \"t\": "), "{why}");
     // It rests before it is tried again, and is told all the time.
-    assert_eq!(look(now + 59_000, u64::MAX), (0, Some(why)));
-    assert_eq!(look(now + 60_000, u64::MAX), (1, None));
+    assert_eq!(look(now + 59_000, None), (0, Some(why)));
+    assert_eq!(look(now + 60_000, None), (1, None));
     assert_eq!(journal.book().statements.len(), 3);
 }
 
@@ -364,21 +364,22 @@ fn periods_without_data_are_looked_at_once() {
     };
     assert_eq!(looks(), (0, 5));
     assert_eq!(looks(), (0, 0));
-    days(&bench, &[2], 1);
-    assert_eq!(looks(), (1, 1));
+    days(&bench, &[2]);
+    // The day before as well: its last moment is the first one of this day.
+    assert_eq!(looks(), (1, 2));
     assert_eq!(looks(), (0, 0));
 }
 
 #[test]
 fn an_agreement_of_many_years_goes_on() {
     let bench = Bench::new();
-    days(&bench, &[3], 1);
+    days(&bench, &[3]);
     let documents = ratio("bad_total", "all_total", "0.999") + &agreement("pooled", "1d", "");
     let journal = Arc::new(journal());
     let mut closer = Closer::default();
     let since = T0 - 2_500 * DAY;
     let of = (&bench, &mut closer, &journal);
-    let done = look(of, &documents, &[], (T0 + 8 * DAY, Some(since)), u64::MAX);
+    let done = look(of, &documents, &[], (T0 + 8 * DAY, Some(since)), None);
     assert_eq!(done, CLOSED);
 }
 
@@ -415,7 +416,7 @@ spec:
             ..StoreOptions::default()
         };
         let bench = Bench::with_options(options);
-        days(&bench, &[1, 2], 1);
+        days(&bench, &[1, 2]);
         let all = (0..24 * 12 * 30).map(|i| (T0 + DAY + i * 5 * MINUTE + 1, 0.01));
         bench.push("error_ratio", all);
         let documents = slo.to_owned() + &agreement("pooled", "1d", "");
