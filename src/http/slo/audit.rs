@@ -222,22 +222,29 @@ mod tests {
         }
     }
 
+    fn started(config: Config, dir: &Path) -> Arc<App> {
+        let store = Store::open(dir, config.store_options(), &|_| {}).unwrap();
+        let app = App::new(config);
+        app.slo.open_journals(dir, 1).unwrap();
+        app.set_phase(Phase::Ready(Arc::new(store)));
+        app
+    }
+
+    async fn status(app: Arc<App>) -> u16 {
+        let asked = Request::builder().uri("/api/slo/v1/audit").body(Body::empty()).unwrap();
+        router(app).oneshot(asked).await.unwrap().status().as_u16()
+    }
+
     #[tokio::test]
     async fn it_waits_for_a_slot_as_queries_do() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(status(started(Config::default(), dir.path())).await, 200);
         let mut config = Config::default();
         config.query.max_concurrency = 1;
         config.query.timeout = PromDuration(Duration::from_millis(30));
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), config.store_options(), &|_| {}).unwrap();
-        let app = App::new(config);
-        app.slo.open_journals(dir.path(), 1).unwrap();
-        app.set_phase(Phase::Ready(Arc::new(store)));
-        let status = |app: Arc<App>| async move {
-            let asked = Request::builder().uri("/api/slo/v1/audit").body(Body::empty()).unwrap();
-            router(app).oneshot(asked).await.unwrap().status().as_u16()
-        };
-        let slot = app.query_slots.clone().acquire_owned().await.unwrap();
-        assert_eq!(status(app.clone()).await, 503);
-        drop(slot);
+        let app = started(config, dir.path());
+        let _slot = app.query_slots.clone().acquire_owned().await.unwrap();
+        assert_eq!(status(Arc::clone(&app)).await, 503);
     }
 }

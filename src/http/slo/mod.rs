@@ -76,3 +76,35 @@ pub(super) fn changing_routes() -> Router<Arc<App>> {
 pub(super) fn mutates(path: &str) -> bool {
     WRITING_PATHS.iter().any(|(begin, end)| path.starts_with(begin) && path.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use crate::config::Config;
+    use crate::http::app::App;
+    use crate::http::router;
+
+    #[tokio::test]
+    async fn nothing_of_journals_is_answered_while_the_log_is_replayed() {
+        let app = App::new(Config::default());
+        let close = "slas/x/statements/2026-01/close";
+        for (method, path) in [
+            ("GET", "exclusions"),
+            ("POST", "exclusions"),
+            ("POST", "exclusions/x/revoke"),
+            ("POST", close),
+            ("GET", "slas/x/statements"),
+            ("GET", "audit"),
+        ] {
+            let request = Request::builder().method(method).uri(format!("/api/slo/v1/{path}"));
+            let request = request.header("content-type", "application/json");
+            let asked = request.body(Body::from(r#"{"author":"ada"}"#)).unwrap();
+            let answer = router(app.clone()).oneshot(asked).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 503, "{method} {path}");
+        }
+    }
+}
