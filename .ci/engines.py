@@ -2,16 +2,14 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+
+import nines
 
 MINUTE_S = 60
 DAY_S = 86_400
@@ -61,35 +59,11 @@ def write_texts(folder):
     return files
 
 
-class Server:
-    """A `nines serve` on a data directory."""
-
-    def __init__(self, program, data):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        self.url = f"http://{address}"
-        command = [program, "serve", "--data", str(data), "--listen", address, "--log.level", "error"]
-        self.process = subprocess.Popen(command)
-
-    def __enter__(self):
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{self.url}/-/ready").close()
-                return self
-            except urllib.error.URLError:
-                time.sleep(0.1)
-        raise TimeoutError("nines serve does not become ready")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-
+class Server(nines.Server):
     def ask(self, query, at):
         """Values by the labels of the answer, sorted by name."""
         text = urllib.parse.urlencode({"query": query, "time": seconds(at)})
-        with urllib.request.urlopen(f"{self.url}/api/v1/query?{text}") as reply:
-            answer = json.load(reply)
+        answer = self.json(f"/api/v1/query?{text}")
         assert not answer.get("warnings"), answer["warnings"]
         result = answer["data"]["result"]
         assert result, f"no answer to {query}"
