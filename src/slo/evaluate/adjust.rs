@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counts, Evaluator, Time};
 use crate::slo::calendar::day_boundaries;
-use crate::slo::count::{Asker, Group};
+use crate::slo::count::{Asker, Counted, Group};
 use crate::slo::definition::{ExclusionMode, Method, Objective, Part, Sli, Slice};
 use crate::slo::error::Result;
 use crate::slo::exclusions::Excluded;
@@ -138,7 +138,7 @@ impl<'a> Evaluator<'a> {
         groups: &mut BTreeMap<Group, Counts>,
     ) -> Result<()> {
         let boundaries = [span.0, span.1];
-        let all = asker.count(&boundaries, None)?.groups;
+        let Counted { groups: all, blank, .. } = asker.count(&boundaries, None)?;
         let all_series = one.labels.is_empty() && one.except.is_empty();
         if all_series || !self.slo.group_by.is_empty() {
             // Whole slices of whole groups. The series of one that is down tell by the rest of the window.
@@ -158,11 +158,8 @@ impl<'a> Evaluator<'a> {
                 if covered.as_ref().is_some_and(|covered| !covered.contains(group)) {
                     continue;
                 }
-                let found = all.get(group).and_then(|tallies| tallies.first()).cloned();
-                let mut part = found.unwrap_or_else(|| Tally {
-                    slices: self.n_slices(asker.objective.slice, span.0, span.1),
-                    ..Tally::default()
-                });
+                let found = all.get(group).unwrap_or(&blank).first();
+                let mut part = found.cloned().unwrap_or_default();
                 self.mark_absent(asker.objective, &mut part, span, counts.life);
                 if let Some(adjusted) = counts.adjusted.get_mut(at) {
                     adjusted.take(&part, one);

@@ -120,6 +120,29 @@ spec: {class: scheduled-maintenance, from: 2026-02-01T00:00:00+00:00, to: 2026-0
 }
 
 #[test]
+fn an_exclusion_takes_nothing_from_a_machine_that_was_gone_before() {
+    for mode in ["exclude", "good"] {
+        let bench = machines(true);
+        let early: Vec<_> = (1..=10).map(|i| (FEBRUARY.0 + i * FIVE, 1.0)).collect();
+        bench.push(r#"vstate{droplet="d4",hypervisor="hv1"}"#, early.iter().copied());
+        bench.push(r#"droplet_info{droplet="d4"}"#, early.iter().copied());
+        // Later stretches know nothing of series whose samples are in other blocks.
+        bench.db.compact_all(NOW).unwrap();
+        let works = format!("---
+apiVersion: nines.dev/v1
+kind: Exclusion
+metadata: {{name: firmware}}
+spec: {{class: scheduled-maintenance, from: 2026-02-20T00:00:00+00:00, to: 2026-02-20T01:00:00+00:00, match: {{services: [tests], labels: {{hypervisor: hv1}}}}, mode: {mode}, note: firmware, author: ada}}
+");
+        let documents = definition(", noData: bad, existence: droplet_info") + &works;
+        let reports = bench.reports(&documents, FEBRUARY.0, FEBRUARY.1);
+        let slices = reports[3].slices.as_ref().unwrap();
+        assert_eq!((slices.counted_slices, slices.bad_slices), (10, 0), "{mode}");
+        assert_eq!((reports[3].excluded.slices, reports[3].raw.total.0), (0, 10.0), "{mode}");
+    }
+}
+
+#[test]
 fn a_machine_that_is_silent_for_days_is_bad_in_between() {
     let bench = Bench::new();
     let slices = |from: i64, n: i64| (1..=n).map(move |i| (from + i * FIVE, 1.0));
