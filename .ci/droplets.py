@@ -272,4 +272,5 @@ def main(program, n_droplets):
         check.told(f"DuckDB, over rollup_5m: {n} droplet-months the same; its rows cannot tell {left_out} droplets")
 
 
-main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60)
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60)

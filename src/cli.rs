@@ -9,6 +9,7 @@ mod place;
 mod selected;
 mod serve;
 mod slo;
+mod suggest;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

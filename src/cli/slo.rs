@@ -12,6 +12,7 @@ use nines_storage::query::Budget;
 use serde_json::json;
 
 use super::look::{self, LookCommand};
+use super::suggest::{self, SuggestArgs};
 use super::{USAGE, fail, load, open_store, print_line};
 use crate::clock::now_ms;
 use crate::slo::decimal::Decimal;
@@ -36,6 +37,11 @@ pub(super) enum SloCommand {
     /// The file keeps everything else; the history of the target gets a line, so that what was before is judged by
     /// the target of its time. Exit code 0: done; 1: not done; 2: wrong usage.
     SetTarget(SetTargetArgs),
+    /// Propose SLOs for what is stored, as documents: with what they would have said of all history, and a target that
+    /// the last months would have met
+    ///
+    /// Exit code 0: there are some; 1: there is none, or it failed; 2: wrong usage.
+    Suggest(SuggestArgs),
     #[command(flatten)]
     Look(LookCommand),
 }
@@ -98,6 +104,10 @@ pub(super) fn run(command: SloCommand) -> ExitCode {
         SloCommand::Validate(args) => validate(&args),
         SloCommand::Import(args) => convert(&args),
         SloCommand::SetTarget(args) => change(&args),
+        SloCommand::Suggest(args) => match suggest::run(&args) {
+            Ok(any) => ExitCode::from(u8::from(!any)),
+            Err(error) => fail(1, &error),
+        },
         SloCommand::Look(command) => match look::run(command) {
             Ok(findings) => ExitCode::from(u8::from(findings)),
             Err(error) => fail(1, &error),

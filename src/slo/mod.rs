@@ -29,6 +29,7 @@ pub mod rows;
 pub mod series;
 pub mod sla;
 pub mod slices;
+pub mod suggest;
 pub mod sum;
 pub mod tally;
 #[cfg(test)]

@@ -24,22 +24,22 @@ use super::ledger::{Ledger, Owner};
 use super::report::Report;
 
 /// 2026-01-01T00:00:00Z
-const T0: i64 = 1_767_225_600_000;
-const MINUTE: i64 = 60_000;
+pub(super) const T0: i64 = 1_767_225_600_000;
+pub(super) const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+pub(super) const DAY: i64 = 24 * HOUR;
 /// Later than all samples.
-const NOW: i64 = T0 + 400 * DAY;
+pub(super) const NOW: i64 = T0 + 400 * DAY;
 
 /// A store with samples, and a ledger.
-struct Bench {
+pub(super) struct Bench {
     store: Store,
     db: Arc<Db>,
     ledger: Ledger,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_options(StoreOptions::default())
     }
 
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// Adds samples to a series that is written `name{label="value",...}`.
-    fn push(&self, series: &str, samples: impl IntoIterator<Item = (i64, f64)>) {
+    pub(super) fn push(&self, series: &str, samples: impl IntoIterator<Item = (i64, f64)>) {
         let matchers = crate::promql::parse_selector(series).unwrap();
         let pairs = matchers.iter().map(|matcher| (matcher.name.as_str(), matcher.value.as_str()));
         let labels = Labels::from_pairs(pairs);
@@ -64,7 +64,12 @@ impl Bench {
         assert_eq!(outcome.rejected_total(), 0, "{:?}", outcome.rejections);
     }
 
-    fn with<T>(&self, documents: &str, now_ms: i64, ask: impl FnOnce(&Desk<'_>) -> T) -> T {
+    pub(super) fn with<T>(
+        &self,
+        documents: &str,
+        now_ms: i64,
+        ask: impl FnOnce(&Desk<'_>) -> T,
+    ) -> T {
         let definitions = load(documents);
         let exclusions: Vec<&Exclusion> = definitions.exclusions.values().collect();
         let owner = Owner { ledger: &self.ledger, tenant: "anonymous", changes: self.db.changes() };
@@ -95,6 +100,20 @@ impl Bench {
         })
     }
 
+    /// The reports of one of several SLOs.
+    pub(super) fn reports_of(
+        &self,
+        documents: &str,
+        name: &str,
+        from: i64,
+        to: i64,
+    ) -> Vec<Report> {
+        self.with(documents, NOW, |desk| {
+            let asked = Asked { from_ms: from, to_ms: to, label: String::new() };
+            desk.evaluator(desk.slo(name).unwrap()).evaluate(&asked).unwrap()
+        })
+    }
+
     fn report(&self, documents: &str, from: i64, to: i64) -> Report {
         let mut reports = self.reports(documents, from, to);
         assert_eq!(reports.len(), 1, "{reports:?}");
@@ -102,7 +121,7 @@ impl Bench {
     }
 }
 
-fn load(documents: &str) -> Definitions {
+pub(super) fn load(documents: &str) -> Definitions {
     let (definitions, mut diagnostics) = load_texts(&[("test.yaml", documents)]);
     // Some are about expressions, which are just that.
     diagnostics.retain(|one| one.code != "not-exact");

@@ -27,6 +27,7 @@ mod promql_scripts;
 mod script_histogram;
 mod server;
 mod slo_sla;
+mod slo_suggest;
 mod tidy;
 mod tiling;
 mod year;

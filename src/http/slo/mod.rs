@@ -14,6 +14,7 @@ mod history;
 mod overview;
 mod reports;
 mod state;
+mod suggest;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/slo/v1/evaluate", post(evaluate::documents))
         .route("/api/slo/v1/validate", post(evaluate::validate))
+        .route("/api/slo/v1/suggest", get(suggest::suggest))
         .route("/api/slo/v1/slos", get(history::list))
         .route("/api/slo/v1/slos/{slo}", get(history::status))
         .route("/api/slo/v1/slos/{slo}/periods", get(history::periods))
