@@ -128,9 +128,8 @@ class Fleet:
     def move(self, droplet):
         moment = self.between(droplet.begin, droplet.until)
         target = self.between(0, self.n_hypervisors)
-        month = numpy.searchsorted(MONTHS, moment, side="right")
-        # An exclusion is about the droplets that were on a hypervisor in the month.
-        if any(numpy.searchsorted(MONTHS, away.begin, side="right") == month for away in AWAY):
+        # Nobody moves while an exclusion holds: it would be about whole droplets.
+        if any(abs(moment - away.begin) < DAY for away in AWAY):
             return
         if target != droplet.places[0][0]:
             droplet.places.append((target, moment))

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange};
+use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange, is_stale};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::definition::{Objective, Selector, Sli, Slo};
@@ -147,14 +147,33 @@ impl<'a> Asker<'a> {
         Ok(counted)
     }
 
-    /// The groups that have a series inside of (`from`, `to`] that `keep` lets pass.
+    /// The groups that have a sample inside of (`from`, `to`] of a series that `keep` lets pass; those that `skip` names
+    /// are not looked at.
     pub fn groups_within(
         &self,
         (from, to): (i64, i64),
         keep: &Keep<'_>,
+        skip: &dyn Fn(&Group) -> bool,
     ) -> Result<BTreeSet<Group>> {
         let sources = self.sources(from, to)?;
-        Ok(self.groups(&sources, Some(keep))?.into_keys().collect())
+        let range = TimeRange::new(from.saturating_add(1), to);
+        let mut found = BTreeSet::new();
+        let mut data = SeriesData::default();
+        for (group, items) in self.groups(&sources, Some(keep))? {
+            if skip(&group) {
+                continue;
+            }
+            for item in items {
+                let Some(source) = sources.get(item.source) else { continue };
+                // Blocks tell series whose samples lie outside of the range.
+                source.set.read(item.series, range, self.budget, &mut data)?;
+                if data.values.iter().any(|value| !is_stale(*value)) {
+                    found.insert(group);
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn sources(&self, begin: i64, end: i64) -> Result<Vec<Source<'a>>> {

@@ -99,7 +99,7 @@ fn proposals_are_valid_and_say_what_the_installed_slos_say() {
     );
 
     let server = Server::start(&data, &["--slo.dir", slo.to_str().unwrap()]);
-    let span = "from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z";
+    let span = "from=2025-12-01T00:00:00Z&to=2026-02-01T00:00:00Z";
     for item in [requests, probe] {
         let name = item["name"].as_str().unwrap();
         let reports = get(&server, &format!("slos/{name}/evaluate?{span}"));

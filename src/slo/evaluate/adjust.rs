@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counts, Evaluator, Time};
 use crate::slo::calendar::day_boundaries;
-use crate::slo::count::{Asker, Counted, Group};
+use crate::slo::count::{Asker, Counted, Group, Keep};
 use crate::slo::definition::{ExclusionMode, Method, Objective, Part, Sli, Slice};
 use crate::slo::error::Result;
 use crate::slo::exclusions::Excluded;
@@ -141,18 +141,10 @@ impl<'a> Evaluator<'a> {
         let Counted { groups: all, blank, .. } = asker.count(&boundaries, None)?;
         let all_series = one.labels.is_empty() && one.except.is_empty();
         if all_series || !self.slo.group_by.is_empty() {
-            // Whole slices of whole groups. The series of one that is down tell by the rest of the window.
-            let whole = (time.from_ms, time.until_ms);
+            // Whole slices of whole groups.
             let covered = match all_series {
                 true => None,
-                false => {
-                    let mut groups = asker.groups_within(whole, &|series| one.covers(series))?;
-                    if !one.except.is_empty() {
-                        let spared = asker.groups_within(whole, &|series| one.spares(series))?;
-                        groups.retain(|group| !spared.contains(group));
-                    }
-                    Some(groups)
-                }
+                false => Some(covered(asker, time, one, (span, &all))?),
             };
             for (group, counts) in groups.iter_mut() {
                 if covered.as_ref().is_some_and(|covered| !covered.contains(group)) {
@@ -192,6 +184,33 @@ impl<'a> Evaluator<'a> {
         }
         Ok(())
     }
+}
+
+/// The groups that an exclusion of some series covers in a stretch, of which `all` tells what was counted there: those
+/// that have samples of these series then. The series of one that is down tell by the rest of the window.
+pub(super) fn covered(
+    asker: &Asker<'_>,
+    time: &Time,
+    one: &Excluded<'_>,
+    (span, all): ((i64, i64), &BTreeMap<Group, Vec<Tally>>),
+) -> Result<BTreeSet<Group>> {
+    let whole = (time.from_ms, time.until_ms);
+    let inventory = matches!(asker.objective.sli, Sli::States { existence: Some(_), .. });
+    let is_told = |group: &Group| {
+        let tally = all.get(group).and_then(|tallies| tallies.first());
+        tally.is_some_and(|tally| tally.with_data > 0 || (inventory && tally.no_data() > 0))
+    };
+    let having = |keep: &Keep<'_>| -> Result<BTreeSet<Group>> {
+        let mut groups = asker.groups_within(span, keep, &|_| false)?;
+        groups.extend(asker.groups_within(whole, keep, &is_told)?);
+        Ok(groups)
+    };
+    let mut groups = having(&|series| one.covers(series))?;
+    if !one.except.is_empty() {
+        let spared = having(&|series| one.spares(series))?;
+        groups.retain(|group| !spared.contains(group));
+    }
+    Ok(groups)
 }
 
 fn take_events(

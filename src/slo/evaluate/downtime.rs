@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::adjust::covered;
 use super::{Asked, Evaluator};
 use crate::slo::count::{Asker, Group, group_of};
 use crate::slo::definition::Method;
 use crate::slo::error::Result;
+use crate::slo::exclusions::Excluded;
 use crate::slo::slices::{edges, zone};
 
 /// Groups whose slices are held at once at most.
@@ -30,6 +32,15 @@ impl Evaluator<'_> {
         let asker = Asker { data: self.data, budget: self.budget, slo: self.slo, objective };
         let excluded = self.excluded(objective, &time)?;
         let grouped = !self.slo.group_by.is_empty();
+        let covered_by = |one: &Excluded<'_>| -> Result<Option<BTreeSet<Group>>> {
+            if (one.labels.is_empty() && one.except.is_empty()) || !grouped {
+                return Ok(None);
+            }
+            let then = (one.from_ms, one.to_ms);
+            let all = asker.count(&[then.0, then.1], None)?.groups;
+            Ok(Some(covered(&asker, &time, one, (then, &all))?))
+        };
+        let covered: Vec<_> = excluded.iter().map(covered_by).collect::<Result<_>>()?;
         for some in groups.chunks(GROUPS_AT_ONCE) {
             let wanted: BTreeSet<&Group> = some.iter().collect();
             let of_these = |series: &nines_storage::model::Labels| {
@@ -51,12 +62,8 @@ impl Evaluator<'_> {
                     tallies.iter().zip(edges.windows(2)).map(is_bad).collect(),
                 );
             }
-            for one in &excluded {
+            for (one, covered) in excluded.iter().zip(&covered) {
                 let inside = |edge: &[i64]| matches!(*edge, [from, to] if one.from_ms <= from && to <= one.to_ms);
-                let covered = match one.labels.is_empty() || !grouped {
-                    true => None,
-                    false => Some(asker.groups_within(span, &|series| one.covers(series))?),
-                };
                 // Of series that are counted together those that are not covered still count.
                 let others = match one.labels.is_empty() || grouped {
                     true => None,

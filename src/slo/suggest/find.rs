@@ -94,7 +94,7 @@ pub(super) struct Candidate {
     /// Their name.
     pub(super) metric: String,
     /// The label that tells the service, and its value.
-    pub(super) split: Option<(&'static str, String)>,
+    pub(super) split: Split,
     pub(super) kind: Kind,
     /// What selects them.
     pub(super) matchers: Vec<Matcher>,
@@ -133,7 +133,11 @@ struct Series {
     by_rest: BTreeMap<Labels, BTreeSet<String>>,
 }
 
-type Found = BTreeMap<(String, Option<(&'static str, String)>), Series>;
+/// The label that tells the service, and its value.
+type Split = Option<(&'static str, String)>;
+
+/// By metric and service.
+type Found = BTreeMap<(String, Split), Series>;
 
 /// All candidates: requests, latencies, states, probes.
 pub(super) fn candidates(desk: &Desk<'_>, only: &[Matcher]) -> Result<Vec<Candidate>> {
@@ -189,11 +193,7 @@ fn sorted(
     Ok(found)
 }
 
-fn candidate(
-    (metric, split): (String, Option<(&'static str, String)>),
-    kind: Kind,
-    example: Labels,
-) -> Candidate {
+fn candidate((metric, split): (String, Split), kind: Kind, example: Labels) -> Candidate {
     let name = Matcher::equal(METRIC_NAME, metric.as_str());
     let service = split.iter().map(|(label, value)| Matcher::equal(*label, value.as_str()));
     let matchers = std::iter::once(name).chain(service).collect();
@@ -201,7 +201,7 @@ fn candidate(
 }
 
 fn requests(desk: &Desk<'_>, only: &[Matcher]) -> Result<Vec<Candidate>> {
-    let mut found: BTreeMap<(String, Option<(&'static str, String)>), Candidate> = BTreeMap::new();
+    let mut found: BTreeMap<(String, Split), Candidate> = BTreeMap::new();
     for label in STATUS_LABELS {
         let selector = format!("{{__name__=~\".+_(total|count)\",{label}!=\"\"}}");
         for (key, some) in sorted(desk, &selector, only, (label, true))? {
@@ -214,7 +214,7 @@ fn requests(desk: &Desk<'_>, only: &[Matcher]) -> Result<Vec<Candidate>> {
         }
     }
     // What counts durations counts the same requests once more.
-    let counted: BTreeSet<Option<(&'static str, String)>> = found
+    let counted: BTreeSet<Split> = found
         .values()
         .filter(|one| one.metric.ends_with("_total"))
         .map(|one| one.split.clone())

@@ -143,6 +143,53 @@ spec: {{class: scheduled-maintenance, from: 2026-02-20T00:00:00+00:00, to: 2026-
 }
 
 #[test]
+fn an_exclusion_of_a_hypervisor_is_not_one_of_machines_that_have_left_it() {
+    for inventory in [true, false] {
+        let bench = machines(inventory);
+        let slices = |from: i64, to: i64| (from..=to).step_by(FIVE as usize).skip(1);
+        // In January already, and in the month itself; down while the hypervisor is out of use.
+        let works = (FEBRUARY.0 + 19 * DAY, FEBRUARY.0 + 19 * DAY + HOUR);
+        let state = |at: i64| if at > works.0 && at <= works.1 { 6.0 } else { 1.0 };
+        for (droplet, moved) in [("d4", FEBRUARY.0 - 3 * HOUR), ("d5", FEBRUARY.0 + 5 * DAY)] {
+            let series =
+                |host: &str| format!(r#"vstate{{droplet="{droplet}",hypervisor="{host}"}}"#);
+            let stay = slices(FEBRUARY.0 - DAY, moved).map(|at| (at, 1.0));
+            bench.push(&series("hv1"), stay);
+            bench.push(&series("hv2"), slices(moved, FEBRUARY.1).map(|at| (at, state(at))));
+            if inventory {
+                let there = slices(FEBRUARY.0, FEBRUARY.1).map(|at| (at, 1.0));
+                bench.push(&format!(r#"droplet_info{{droplet="{droplet}"}}"#), there);
+            }
+        }
+        bench.db.compact_all(NOW).unwrap();
+        let exclusion = "---
+apiVersion: nines.dev/v1
+kind: Exclusion
+metadata: {name: firmware}
+spec: {class: scheduled-maintenance, from: 2026-02-20T00:00:00+00:00, to: 2026-02-20T01:00:00+00:00, match: {services: [tests], labels: {hypervisor: hv1}}, mode: exclude, note: firmware, author: ada}
+";
+        let more = if inventory { ", noData: bad, existence: droplet_info" } else { "" };
+        let reports = bench.reports(&(definition(more) + exclusion), FEBRUARY.0, FEBRUARY.1);
+        let told: Vec<_> = reports
+            .iter()
+            .map(|report| (report.total.0, report.bad.0, report.excluded.slices))
+            .collect();
+        let d2 = (14.0 * 288.0) - 100.0 - 12.0;
+        assert_eq!(
+            told,
+            [
+                (8052.0, 3.0, 12),
+                (d2, 1.0, 12),
+                (8064.0, 0.0, 0),
+                (8064.0, 12.0, 0),
+                (8064.0, 12.0, 0)
+            ],
+            "{inventory}"
+        );
+    }
+}
+
+#[test]
 fn a_machine_that_is_silent_for_days_is_bad_in_between() {
     let bench = Bench::new();
     let slices = |from: i64, n: i64| (1..=n).map(move |i| (from + i * FIVE, 1.0));
