@@ -2,7 +2,7 @@
 tells of it (commands, HTTP, statements of the SLA with credits) is compared with what DuckDB reads in the Parquet
 files by the SQL of README.md, and with what the year was made to be. See .ci/engines.
 
-Usage: droplets.py PROGRAM [DROPLETS]     PROGRAM: a built nines; DROPLETS: how many, 60 unless told
+Usage: droplets.py PROGRAM [DROPLETS]     PROGRAM: a built nines; DROPLETS: how many, 40 unless told
 """
 
 import json
@@ -273,4 +273,4 @@ def main(program, n_droplets):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 40)
