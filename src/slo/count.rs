@@ -16,9 +16,9 @@ use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::definition::{Objective, Selector, Sli, Slo};
 use super::error::{Result, SloError};
-use super::fold::{self, Judge, Met, Side};
+use super::fold::{self, Judge, Side};
 use super::parallel::{each, in_threads, threads};
-use super::slices::{SLICES_MAX, Slot, edges, tallies, zone};
+use super::slices::{SLICES_MAX, Slot, boundary_before, edges, follows, tallies, zone};
 use super::tally::Tally;
 use past::settle_firsts;
 
@@ -85,11 +85,10 @@ struct Item {
     series: usize,
 }
 
-/// The slices of a group while it is counted, and what its series met.
+/// The slices of a group while it is counted, and the first samples of its series.
 #[derive(Default)]
 struct Work {
     slots: Vec<Slot>,
-    met: Met,
     firsts: Vec<(Item, fold::First)>,
     data: SeriesData,
 }
@@ -98,6 +97,28 @@ impl<'a> Asker<'a> {
     /// Counts the stretches between `boundaries` (ascending, two or more). Of the series that `keep` lets pass, if
     /// it is given.
     pub fn count(&self, boundaries: &[i64], keep: Option<&Keep<'_>>) -> Result<Counted> {
+        let Some(&begin) = boundaries.first() else { return Ok(Counted::default()) };
+        if !follows(self.slo, self.objective) {
+            return self.count_from(begin, boundaries, keep);
+        }
+        // The slice before tells what is expected in the first one.
+        let before = boundary_before(self.objective.slice, zone(self.slo), begin.saturating_sub(1));
+        let boundaries: Vec<i64> =
+            std::iter::once(before).chain(boundaries.iter().copied()).collect();
+        let mut counted = self.count_from(begin, &boundaries, keep)?;
+        for tallies in counted.groups.values_mut().chain([&mut counted.blank]) {
+            tallies.drain(..tallies.len().min(1));
+        }
+        Ok(counted)
+    }
+
+    /// Counts the stretches between `boundaries`, of which those since `wanted` are asked for.
+    fn count_from(
+        &self,
+        wanted: i64,
+        boundaries: &[i64],
+        keep: Option<&Keep<'_>>,
+    ) -> Result<Counted> {
         let (Some(&begin), Some(&end)) = (boundaries.first(), boundaries.last()) else {
             return Ok(Counted::default());
         };
@@ -125,7 +146,7 @@ impl<'a> Asker<'a> {
         let sources = self.sources(begin, end)?;
         for source in &sources {
             counted.missing.extend(source.set.warnings());
-            if let Some(since) = source.set.samples_begin_ms().filter(|since| *since > begin) {
+            if let Some(since) = source.set.samples_begin_ms().filter(|since| *since > wanted) {
                 let known = counted.samples_begin_ms.unwrap_or(i64::MIN);
                 counted.samples_begin_ms = Some(known.max(since));
             }
@@ -133,7 +154,9 @@ impl<'a> Asker<'a> {
         let groups = self.groups(&sources, keep)?;
         let slots_bytes = (edges.len() * size_of::<Slot>()) as u64;
         let _memory = self.budget.reserve(slots_bytes * threads() as u64)?;
-        counted.groups = self.count_groups(&sources, groups, boundaries, &edges)?;
+        let looked = Mutex::new(BTreeSet::new());
+        counted.groups = self.count_groups(&sources, groups, (boundaries, &edges), &looked)?;
+        counted.missing.extend(looked.into_inner().unwrap_or_else(PoisonError::into_inner));
         // Damages are known when the samples have been read.
         for source in &sources {
             for text in source.set.warnings() {
@@ -253,15 +276,15 @@ impl<'a> Asker<'a> {
         &self,
         sources: &[Source<'_>],
         groups: BTreeMap<Group, Vec<Item>>,
-        boundaries: &[i64],
-        edges: &[i64],
+        (boundaries, edges): (&[i64], &[i64]),
+        missing: &Mutex<BTreeSet<String>>,
     ) -> Result<BTreeMap<Group, Vec<Tally>>> {
         let threads = threads().min(groups.values().map(Vec::len).sum::<usize>().max(1));
         let groups: Vec<(Group, Vec<Item>)> = groups.into_iter().collect();
         let done = Mutex::new(BTreeMap::new());
         let finish = |group: &Group, work: &mut Work| -> Result<()> {
             let firsts = std::mem::take(&mut work.firsts);
-            let uncounted = settle_firsts(self, sources, firsts, edges, &mut work.slots)?;
+            let uncounted = settle_firsts(self, sources, firsts, edges, &mut work.slots, missing)?;
             let mut counted = tallies((self.slo, self.objective), boundaries, edges, &work.slots);
             for (at, value) in uncounted {
                 let edge = edges.get(at + 1).copied().unwrap_or(i64::MAX);
@@ -270,10 +293,6 @@ impl<'a> Asker<'a> {
                     tally.first_values.0.add(value);
                     tally.first_values.1 += 1;
                 }
-            }
-            if let Some(last) = counted.last_mut() {
-                last.nan_samples += work.met.nan_samples;
-                last.unknown_states += work.met.unknown_states;
             }
             done.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), counted);
             Ok(())
@@ -324,8 +343,6 @@ impl<'a> Asker<'a> {
             for (slot, other) in all.slots.iter_mut().zip(&part.slots) {
                 slot.merge(other);
             }
-            all.met.nan_samples += part.met.nan_samples;
-            all.met.unknown_states += part.met.unknown_states;
             all.firsts.extend(part.firsts);
         }
         Ok(all)
@@ -344,14 +361,14 @@ impl<'a> Asker<'a> {
             let is_counter = matches!(source.role, Role::Counter(..));
             let back = if is_counter { lookback(begin, end) } else { 0 };
             let range = TimeRange::new(begin.saturating_sub(back) + 1, end);
-            let Work { slots, met, firsts, data } = work;
+            let Work { slots, firsts, data } = work;
             source.set.read(item.series, range, self.budget, data)?;
             match source.role {
                 Role::Counter(side, negative) => {
-                    let first = fold::counter(data, edges, (side, negative), slots, met);
+                    let first = fold::counter(data, edges, (side, negative), slots);
                     firsts.extend(first.map(|first| (*item, first)));
                 }
-                Role::Gauge(judge) => fold::gauge(data, edges, judge, slots, met),
+                Role::Gauge(judge) => fold::gauge(data, edges, judge, slots),
                 Role::Existence => fold::existence(data, edges, slots),
             }
         }
@@ -363,7 +380,6 @@ impl Work {
     fn begin(&mut self, edges: &[i64]) {
         self.slots.clear();
         self.slots.resize(edges.len().saturating_sub(1), Slot::default());
-        self.met = Met::default();
         self.firsts.clear();
     }
 }

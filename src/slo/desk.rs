@@ -121,9 +121,7 @@ impl<'a> Desk<'a> {
         let within = |calendar: &Calendar| -> Result<Vec<Asked>> {
             let found = calendar.within(from_ms, to_ms, PERIODS_MAX + 1);
             if found.len() > PERIODS_MAX {
-                return Err(SloError::Invalid(format!(
-                    "more than {PERIODS_MAX} periods: ask for a shorter time or a larger unit"
-                )));
+                return Err(too_many());
             }
             Ok(found.into_iter().map(asked).collect())
         };
@@ -135,7 +133,10 @@ impl<'a> Desk<'a> {
             (Periods::Window, TimeWindow::Rolling { length_ms }) => {
                 let mut to_ms = self.window_at(slo, to_ms.min(self.now_ms))?.to_ms;
                 let mut found = Vec::new();
-                while to_ms > from_ms && found.len() < PERIODS_MAX {
+                while to_ms > from_ms {
+                    if found.len() >= PERIODS_MAX {
+                        return Err(too_many());
+                    }
                     let begin = to_ms.saturating_sub(*length_ms);
                     found.push(Asked { from_ms: begin, to_ms, label: rolling(*length_ms) });
                     to_ms = begin;
@@ -186,6 +187,12 @@ pub fn parse_status(text: &str) -> Result<Status> {
 
 fn asked(period: Period) -> Asked {
     Asked { from_ms: period.from_ms, to_ms: period.to_ms, label: period.label }
+}
+
+fn too_many() -> SloError {
+    SloError::Invalid(format!(
+        "more than {PERIODS_MAX} periods: ask for a shorter time or a larger unit"
+    ))
 }
 
 fn out_of_range(at_ms: i64) -> SloError {

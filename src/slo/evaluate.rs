@@ -80,8 +80,25 @@ impl Time {
 struct Counts {
     raw: Vec<Tally>,
     adjusted: Vec<Adjusted>,
-    /// Since and until when it is expected, if that is known from its samples.
-    life: Option<(i64, i64)>,
+}
+
+/// What was counted of all groups, and what lacks.
+struct Found {
+    groups: BTreeMap<Group, Counts>,
+    missing: Vec<String>,
+    samples_begin_ms: Option<i64>,
+}
+
+impl Found {
+    /// Notes what else was counted lacks.
+    fn lacks(&mut self, counted: &Counted) {
+        for text in &counted.missing {
+            if !self.missing.contains(text) {
+                self.missing.push(text.clone());
+            }
+        }
+        self.samples_begin_ms = self.samples_begin_ms.max(counted.samples_begin_ms);
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -118,20 +135,18 @@ impl<'a> Evaluator<'a> {
         let mut groups: BTreeMap<Group, Counts> = BTreeMap::new();
         let Booked { counted, revision, computed_ms } = booked;
         let Counted { groups: found, missing, samples_begin_ms, .. } = counted;
-        for (group, mut raw) in found {
-            let life = self.life(objective, &raw);
-            for (tally, stretch) in raw.iter_mut().zip(&time.stretches) {
-                self.mark_absent(objective, tally, (stretch.from_ms, stretch.to_ms), life);
-            }
+        for (group, raw) in found {
             let adjusted = raw.iter().map(Adjusted::new).collect();
-            groups.insert(group, Counts { raw, adjusted, life });
+            groups.insert(group, Counts { raw, adjusted });
         }
         if groups.is_empty() {
             let none = vec![Tally::default(); time.stretches.len()];
             let adjusted = none.iter().map(Adjusted::new).collect();
-            groups.insert(Vec::new(), Counts { raw: none, adjusted, life: None });
+            groups.insert(Vec::new(), Counts { raw: none, adjusted });
         }
-        self.adjust(&asker, &time, &excluded, &mut groups)?;
+        let mut found = Found { groups, missing, samples_begin_ms };
+        self.adjust(&asker, &time, &excluded, &mut found)?;
+        let Found { groups, missing, samples_begin_ms } = found;
         let late = self.made_late(&excluded);
         let lacks = Lacks {
             samples_before: samples_begin_ms.map(Instant),
@@ -195,7 +210,8 @@ impl<'a> Evaluator<'a> {
                 at if sliced => boundary_after(slice, zone, at),
                 at => at,
             };
-            if at >= until_ms && !cuts.is_empty() {
+            // A period of which no slice is over has the newest target of its beginning.
+            if at > from_ms && at >= until_ms && !cuts.is_empty() {
                 break;
             }
             match cuts.last_mut() {

@@ -8,6 +8,7 @@ use nines_storage::model::{SeriesData, is_stale};
 
 use super::definition::Compare;
 use super::slices::Slot;
+use super::sum::Sum;
 
 /// The first sample of a series in what was read, when none was before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,15 +21,6 @@ pub(super) struct First {
     pub value: f64,
     /// When its counter began, as the sender tells; 0 where it does not.
     pub start_ts: i64,
-}
-
-/// What folding met beside counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Met {
-    /// Samples that are no finite numbers, stale markers apart.
-    pub nan_samples: u64,
-    /// Samples of states that are in no list.
-    pub unknown_states: u64,
 }
 
 /// Which of a slice's counts a counter adds to.
@@ -52,38 +44,42 @@ pub(super) fn counter(
     edges: &[i64],
     (side, negative): (Side, bool),
     slots: &mut [Slot],
-    met: &mut Met,
 ) -> Option<First> {
     let (begin, mut end) = (edges.first().copied()?, edges.get(1).copied()?);
     let mut before: Option<f64> = None;
     let mut first = None;
-    let (mut at, mut sum, mut samples) = (0, 0.0, 0u32);
+    let (mut at, mut own) = (0, Slice::default());
     // The sample before the first one of a slice.
-    let (mut last, mut base) = (i64::MAX, i64::MAX);
-    let mut book = |at: usize, sum: f64, samples: u32, base: i64| {
+    let mut last = i64::MAX;
+    let mut book = |at: usize, own: &Slice| {
         let Some(slot) = slots.get_mut(at) else { return };
-        slot.base_ms = slot.base_ms.min(base);
-        let sum = if negative { -sum } else { sum };
-        match side {
-            Side::Part => slot.part.add(sum),
+        slot.base_ms = slot.base_ms.min(own.base_ms);
+        slot.nan_samples += own.nan_samples;
+        let counts = match side {
+            Side::Part => &mut slot.part,
             Side::Total => {
-                slot.total.add(sum);
-                slot.samples += samples;
+                slot.samples += own.samples;
+                &mut slot.total
             }
+        };
+        match negative {
+            true => *counts = counts.less(&own.sum),
+            false => counts.merge(&own.sum),
         }
     };
     for (i, (&ts, &value)) in data.ts.iter().zip(&data.values).enumerate() {
-        if !value.is_finite() {
-            met.nan_samples += u64::from(ts > begin && !is_stale(value));
+        if ts <= begin {
+            if value.is_finite() {
+                (before, last) = (Some(value), ts);
+            }
             continue;
         }
-        if ts <= begin {
-            (before, last) = (Some(value), ts);
+        if is_stale(value) {
             continue;
         }
         if ts > end {
-            book(at, sum, samples, base);
-            (sum, samples) = (0.0, 0);
+            book(at, &own);
+            own = Slice::default();
             while ts > end {
                 at += 1;
                 match edges.get(at + 1) {
@@ -92,12 +88,16 @@ pub(super) fn counter(
                 }
             }
         }
-        if samples == 0 {
-            base = last;
+        if !value.is_finite() {
+            own.nan_samples += 1;
+            continue;
         }
-        samples += 1;
+        if own.samples == 0 {
+            own.base_ms = last;
+        }
+        own.samples += 1;
         match before {
-            Some(before) => sum += step(before, value),
+            Some(before) => own.sum.add(step(before, value)),
             None => {
                 let start_ts = data.start_ts.get(i).copied().unwrap_or(0);
                 first = Some(First { slot: at, ts, value, start_ts });
@@ -105,8 +105,22 @@ pub(super) fn counter(
         }
         (before, last) = (Some(value), ts);
     }
-    book(at, sum, samples, base);
+    book(at, &own);
     first
+}
+
+/// One slice of a counter.
+struct Slice {
+    sum: Sum,
+    samples: u32,
+    nan_samples: u32,
+    base_ms: i64,
+}
+
+impl Default for Slice {
+    fn default() -> Self {
+        Self { sum: Sum::default(), samples: 0, nan_samples: 0, base_ms: i64::MAX }
+    }
 }
 
 /// What a sample of a gauge says.
@@ -143,27 +157,21 @@ impl Judge<'_> {
 }
 
 /// Folds a gauge: every sample is one event.
-pub(super) fn gauge(
-    data: &SeriesData,
-    edges: &[i64],
-    judge: Judge<'_>,
-    slots: &mut [Slot],
-    met: &mut Met,
-) {
+pub(super) fn gauge(data: &SeriesData, edges: &[i64], judge: Judge<'_>, slots: &mut [Slot]) {
     walk(data, edges, |at, value| {
         let Some(slot) = slots.get_mut(at) else { return };
-        slot.samples += 1;
         if matches!(judge, Judge::Share) {
-            if value.is_nan() {
-                met.nan_samples += 1;
-                slot.samples -= 1;
+            if !value.is_finite() {
+                slot.nan_samples += 1;
                 return;
             }
+            slot.samples += 1;
             slot.part.add(value);
             slot.total.add(1.0);
             return;
         }
-        met.nan_samples += u64::from(value.is_nan());
+        slot.samples += 1;
+        slot.nan_samples += u32::from(value.is_nan());
         match judge.says(value) {
             Says::Good => {
                 slot.part.add(1.0);
@@ -172,7 +180,7 @@ pub(super) fn gauge(
             Says::Bad => slot.total.add(1.0),
             Says::Nothing => {}
             Says::Unknown => {
-                met.unknown_states += 1;
+                slot.unknown_states += 1;
                 slot.total.add(1.0);
             }
         }
@@ -220,8 +228,7 @@ mod tests {
 
     fn totals(samples: &[(i64, f64)], edges: &[i64]) -> (Vec<f64>, Option<First>) {
         let mut slots = vec![Slot::default(); edges.len() - 1];
-        let mut met = Met::default();
-        let first = counter(&data(samples), edges, (Side::Total, false), &mut slots, &mut met);
+        let first = counter(&data(samples), edges, (Side::Total, false), &mut slots);
         (slots.iter().map(|slot| slot.total.get()).collect(), first)
     }
 
@@ -253,23 +260,32 @@ mod tests {
 
     #[test]
     fn stale_markers_are_no_samples() {
-        let mut slots = [Slot::default(); 2];
-        let mut met = Met::default();
-        let samples = data(&[(0, 1.0), (5, stale_nan()), (15, 4.0), (16, f64::NAN)]);
-        counter(&samples, &[0, 10, 20], (Side::Total, false), &mut slots, &mut met);
-        assert_eq!(slots.map(|slot| (slot.total.get(), slot.samples)), [(0.0, 0), (3.0, 1)]);
-        assert_eq!(met.nan_samples, 1);
+        let mut slots = [Slot::default(); 3];
+        let samples = data(&[(0, 1.0), (5, stale_nan()), (15, 4.0), (16, f64::NAN), (25, 4.0)]);
+        counter(&samples, &[0, 10, 20, 30], (Side::Total, false), &mut slots);
+        let told = slots.map(|slot| (slot.total.get(), slot.samples, slot.nan_samples));
+        assert_eq!(told, [(0.0, 0, 0), (3.0, 1, 1), (0.0, 1, 0)]);
+        assert_eq!(slots.map(|slot| slot.base_ms), [i64::MAX, 0, 15]);
+    }
+
+    #[test]
+    fn shares_that_are_no_numbers_are_told_and_not_counted() {
+        let mut slots = [Slot::default()];
+        let samples = data(&[(1, 0.5), (2, f64::INFINITY), (3, f64::NAN), (4, 0.25)]);
+        gauge(&samples, &[0, 10], Judge::Share, &mut slots);
+        let [slot] = slots;
+        assert_eq!((slot.part.get(), slot.total.get()), (0.75, 2.0));
+        assert_eq!((slot.samples, slot.nan_samples), (2, 2));
     }
 
     #[test]
     fn states_are_judged_by_their_lists() {
         let mut slots = [Slot::default()];
-        let mut met = Met::default();
         let judge = Judge::States(&[1.0, 2.0], &[0.0, 6.0], &[5.0]);
         let samples = data(&[(1, 1.0), (2, 6.0), (3, 5.0), (4, 2.0), (5, 9.0)]);
-        gauge(&samples, &[0, 10], judge, &mut slots, &mut met);
+        gauge(&samples, &[0, 10], judge, &mut slots);
         let [slot] = slots;
         assert_eq!((slot.part.get(), slot.total.get(), slot.samples), (2.0, 4.0, 5));
-        assert_eq!(met.unknown_states, 1);
+        assert_eq!(slot.unknown_states, 1);
     }
 }

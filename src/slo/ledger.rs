@@ -14,7 +14,7 @@ use nines_storage::model::TimeRange;
 use super::calendar::day_boundaries;
 use super::count::{Asker, Counted, Group};
 use super::error::Result;
-use super::slices::{SLICES_MAX, zone};
+use super::slices::{SLICES_MAX, boundary_before, follows, zone};
 use super::tally::Tally;
 use crate::slo::definition::Slice;
 
@@ -27,6 +27,8 @@ const SHORT_MAX: usize = 512;
 const HOUR_MS: i64 = 3_600_000;
 /// All but the shortest days; a shorter piece is part of one.
 const DAY_MIN_MS: i64 = 22 * HOUR_MS;
+/// Bytes of a stretch, its entry included.
+const STRETCH_BYTES: usize = size_of::<Kept>() + 96;
 /// Bytes of a day of a group, its entry included.
 const DAY_BYTES: usize = size_of::<Tally>() + 48;
 
@@ -91,7 +93,8 @@ impl Kept {
     fn bytes(&self) -> usize {
         let texts = |group: &Group| group.iter().map(|text| text.len() + 24).sum::<usize>();
         let shares = |tally: &Tally| tally.shares.len() * 32;
-        self.groups.iter().map(|(group, tally)| DAY_BYTES + texts(group) + shares(tally)).sum()
+        let of = |(group, tally): (&Group, &Tally)| DAY_BYTES + texts(group) + shares(tally);
+        STRETCH_BYTES + self.groups.iter().map(of).sum::<usize>()
     }
 }
 
@@ -218,7 +221,7 @@ impl Owner<'_> {
             Key { tenant: self.tenant.to_owned(), counts_hash: asker.slo.counts_hash, objective };
         // All that was noted by now is told; what comes while this is counted gets a higher number.
         let settled = now_ms.saturating_sub(SETTLE_MS);
-        let number = self.changes.settle(settled.min(end), now_ms);
+        let number = self.changes.settle(settled.min(end));
         let mut since = begin + 1;
         let n = boundaries.len() - 1;
         for (at, stretch) in boundaries.windows(2).enumerate() {
@@ -227,7 +230,8 @@ impl Owner<'_> {
             since = since.min(stretch.kept.since_ms);
             booked.add(at, n, &stretch);
         }
-        booked.revision = self.changes.last_within(TimeRange::new(since, end));
+        let last = self.changes.last_within(TimeRange::new(since, end));
+        booked.revision = last.max(self.changes.start());
         booked.counted.missing.sort_unstable();
         booked.counted.missing.dedup();
         Ok(booked)
@@ -275,12 +279,16 @@ impl Owner<'_> {
                     .map(|(group, tallies)| (group.clone(), one(tallies)))
                     .collect();
                 let bases = groups.values().filter_map(|tally| tally.base_ms);
+                // What is expected in the first slice depends on the one before.
+                let before = follows(asker.slo, asker.objective).then(|| {
+                    boundary_before(asker.objective.slice, zone(asker.slo), piece.from - 1)
+                });
                 let kept = Kept {
                     number,
-                    since_ms: bases.min().unwrap_or(i64::MAX),
+                    since_ms: bases.chain(before).min().unwrap_or(i64::MAX),
                     groups: Arc::new(groups),
                     blank: counted.blank.get(i).cloned().unwrap_or_default(),
-                    samples_begin_ms: counted.samples_begin_ms,
+                    samples_begin_ms: counted.samples_begin_ms.filter(|since| *since > piece.from),
                     computed_ms: now_ms,
                 };
                 all.kept.add(&kept);
@@ -347,7 +355,16 @@ struct Piece {
 }
 
 fn pieces(asker: &Asker<'_>, (from, to): (i64, i64), settled: i64) -> Vec<Piece> {
-    let days = day_boundaries(zone(asker.slo), from, to);
+    let mut days = day_boundaries(zone(asker.slo), from, to);
+    if let Slice::Fixed(_) = asker.objective.slice {
+        // Zones of half hours begin their days inside of a slice of an hour.
+        for day in &mut days {
+            *day = boundary_before(asker.objective.slice, zone(asker.slo), *day);
+        }
+        if days.last().is_some_and(|last| *last < to) {
+            days.push(to);
+        }
+    }
     let mut pieces = Vec::new();
     let mut add = |from: i64, to: i64| {
         if from < to {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::definition::Slo;
 use super::desk::{Desk, Periods};
-use super::error::Result;
+use super::error::{Result, SloError};
 use super::parallel::each;
 use super::report::{Instant, Report, Status};
 
@@ -143,6 +143,12 @@ pub fn portfolio(
     tz: Option<Tz>,
     wanted: &dyn Fn(&Slo) -> bool,
 ) -> Result<Portfolio> {
+    if periods == Periods::Window {
+        return Err(SloError::Invalid(
+            "the windows of several SLOs are no columns: day, week, month, quarter or year"
+                .to_owned(),
+        ));
+    }
     let mut columns: BTreeMap<String, Column> = BTreeMap::new();
     let mut cells: BTreeMap<(String, String), Cell> = BTreeMap::new();
     let mut totals: BTreeMap<String, Cell> = BTreeMap::new();

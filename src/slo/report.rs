@@ -286,7 +286,7 @@ pub struct Report {
     pub anomalies: Vec<Anomaly>,
     /// Of what says how it is counted and judged in this window.
     pub definition_version: String,
-    /// Grows when samples came late into this window, or were deleted there.
+    /// Grows when samples came late into this window or were deleted there, and with a restart.
     pub revision: u64,
     /// When it was counted.
     pub computed_at: Instant,

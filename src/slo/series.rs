@@ -60,9 +60,13 @@ impl Metric {
     }
 }
 
-/// How many times faster than allowed the budget was spent in the window of a report; 0 without traffic.
+/// How many times faster than allowed the budget was spent in the window of a report: 0 without traffic, and nothing
+/// for a window that is shorter than its slices.
 #[must_use]
 pub fn burn_rate(report: &Report) -> Option<f64> {
+    if report.slices.is_some() && report.coverage.slices == 0 {
+        return None;
+    }
     let Some(allowed) = report.allowed_bad else { return Some(0.0) };
     (allowed > 0.0).then(|| report.bad.0 / allowed)
 }

@@ -83,12 +83,24 @@ pub struct Slot {
     pub expected: bool,
     /// The oldest sample from which a step into the slice was taken; `i64::MIN` where a series has no past.
     pub base_ms: i64,
+    /// Samples that are no numbers.
+    pub nan_samples: u32,
+    /// Samples of states that are in no list.
+    pub unknown_states: u32,
 }
 
 impl Default for Slot {
     fn default() -> Self {
         let none = Sum::default();
-        Self { part: none, total: none, samples: 0, expected: false, base_ms: i64::MAX }
+        Self {
+            part: none,
+            total: none,
+            samples: 0,
+            expected: false,
+            base_ms: i64::MAX,
+            nan_samples: 0,
+            unknown_states: 0,
+        }
     }
 }
 
@@ -100,6 +112,8 @@ impl Slot {
         self.samples += other.samples;
         self.expected |= other.expected;
         self.base_ms = self.base_ms.min(other.base_ms);
+        self.nan_samples += other.nan_samples;
+        self.unknown_states += other.unknown_states;
     }
 }
 
@@ -136,6 +150,19 @@ fn is_enough(good: &Sum, total: &Sum, target: Decimal) -> bool {
     Fraction::from(good) >= Fraction::from(total).times(&target.into())
 }
 
+/// Whether an inventory tells what is expected.
+fn asks_existence(objective: &Objective) -> bool {
+    matches!(objective.sli, Sli::States { existence: Some(_), .. })
+}
+
+/// Whether a group is expected to have samples only because it had some in the slice before: silence cannot tell a
+/// dead machine from a deleted one, so it is told once, wherever a window begins.
+#[must_use]
+pub fn follows(slo: &Slo, objective: &Objective) -> bool {
+    let sliced = slo.method != Method::Occurrences;
+    sliced && !slo.group_by.is_empty() && !asks_existence(objective)
+}
+
 /// Puts the slices between `edges` together to a tally per stretch between `boundaries`.
 #[must_use]
 pub fn tallies(
@@ -147,10 +174,9 @@ pub fn tallies(
     let mut tallies = vec![Tally::default(); boundaries.len().saturating_sub(1)];
     let part = part_of(&objective.sli);
     let states = matches!(objective.sli, Sli::States { .. });
-    let asks_existence = matches!(objective.sli, Sli::States { existence: Some(_), .. });
-    let mut at = 0;
-    for (slot, edge) in slots.iter().zip(edges.windows(2)) {
-        let [begin, end] = *edge else { continue };
+    let (asks_existence, follows) = (asks_existence(objective), follows(slo, objective));
+    let (mut at, mut had_samples) = (0, false);
+    for (slot, end) in slots.iter().zip(edges.iter().skip(1).copied()) {
         while boundaries.get(at + 1).is_some_and(|boundary| end > *boundary) {
             at += 1;
         }
@@ -161,13 +187,15 @@ pub fn tallies(
         if slot.base_ms < i64::MAX {
             tally.base_ms = Some(tally.base_ms.map_or(slot.base_ms, |base| base.min(slot.base_ms)));
         }
+        tally.nan_samples += u64::from(slot.nan_samples);
+        tally.unknown_states += u64::from(slot.unknown_states);
+        let before = std::mem::replace(&mut had_samples, slot.samples > 0);
         if slot.samples == 0 {
-            tally.absent += u32::from(asks_existence && !slot.expected);
+            let absent = (asks_existence && !slot.expected) || (follows && !before);
+            tally.absent += u32::from(absent);
             continue;
         }
         tally.with_data += 1;
-        let since = tally.data.map_or(begin, |(since, _)| since);
-        tally.data = Some((since, end));
         let good = good(part, &slot.part, &slot.total);
         if slot.part.get() > slot.total.get() {
             tally.exceeded += 1;
@@ -247,7 +275,8 @@ mod tests {
         assert!(!enough(94.0, 100.0, "0.95"));
         // As floats, 0.1 * 3 is more than 0.3.
         assert!(enough(0.75, 2.5, "0.3"));
-        assert!(!enough(0.3, 1.0, "0.3") || 0.3f64 >= 0.3);
+        // The float 0.3 is less than three tenths.
+        assert!(!enough(0.3, 1.0, "0.3"));
     }
 
     #[test]

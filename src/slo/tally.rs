@@ -23,10 +23,9 @@ pub struct Tally {
     pub zero: u32,
     /// Slices whose samples are all of ignored states.
     pub ignored: u32,
-    /// Slices without samples in which nothing was expected.
+    /// Slices without samples in which nothing was expected: what exists says so, or a group that no inventory
+    /// tells of has had no samples for a slice already.
     pub absent: u32,
-    /// Begin of the first slice with samples, and end of the last one.
-    pub data: Option<(i64, i64)>,
     /// Good events of the slices that have as many events as the key (bits of a float); of
     /// `RatioTimeslices` alone.
     pub shares: BTreeMap<u64, Sum>,
@@ -60,10 +59,6 @@ impl Tally {
         self.zero += other.zero;
         self.ignored += other.ignored;
         self.absent += other.absent;
-        self.data = match (self.data, other.data) {
-            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-            (one, other) => one.or(other),
-        };
         for (total, good) in &other.shares {
             self.shares.entry(*total).or_default().merge(good);
         }

@@ -375,6 +375,13 @@ impl Db {
         let mut maintenance = self.maintenance.lock();
         // A block that no reader sees would not lose its samples, and the next start would load it.
         self.remove_doomed(&mut maintenance)?;
+        let touched = self.delete_everywhere(sets, range);
+        // What failed half-way has changed something, too.
+        self.head.changes.note_range(range);
+        touched
+    }
+
+    fn delete_everywhere(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64> {
         let mut touched = self.head.delete(sets, range)?;
         let mut answer = Ok(());
         for block in self.snapshot().blocks.iter().filter(|b| b.range().overlaps(&range)) {
@@ -384,7 +391,6 @@ impl Db {
                 Err(error) => return Err(error),
             }
         }
-        self.head.changes.note_range(range);
         answer.map(|()| touched)
     }
 

@@ -56,14 +56,17 @@ pub(super) fn slots(
     let mut groups: BTreeMap<Group, Vec<Slot>> = BTreeMap::new();
     let n = edges.len().saturating_sub(1);
     let mut put = |labels: &Labels, at: i64, value: f64, is_total: bool| {
-        // Slices that an edge has cut are not asked for.
+        // What is told of a slice that an edge has cut is about all of it.
         let Ok(end) = edges.binary_search(&at) else { return };
-        if end == 0 || !value.is_finite() {
+        let is_whole = end > 0 && edges.get(end - 1) == Some(&(at - length));
+        if !is_whole || !value.is_finite() {
             return;
         }
         let group = group_of(asker.slo, labels);
         let slots = groups.entry(group).or_insert_with(|| vec![Slot::default(); n]);
         let Some(slot) = slots.get_mut(end - 1) else { return };
+        // How far back it looks is not known.
+        slot.base_ms = i64::MIN;
         match is_total {
             true => {
                 slot.total.add(value);

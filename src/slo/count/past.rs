@@ -1,6 +1,7 @@
 //! What was before the first sample of a series that was read: the base of its first step, however old.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use nines_storage::model::{Labels, MatchOp, Matcher, SeriesData, TimeRange};
 use nines_storage::query::SelectHints;
@@ -19,16 +20,18 @@ const ONE_BY_ONE_MAX: usize = 32;
 const START_AGE_MAX_MS: i64 = 3_600_000;
 
 /// Books the first samples: the step from what was before, or what the SLO says of a counter that has no past.
-/// Answers which first values were not counted: of the total, with their slices.
+/// Answers which first values were not counted, with their slices: a series that is part and total is told once.
 pub(super) fn settle_firsts(
     asker: &Asker<'_>,
     sources: &[Source<'_>],
     firsts: Vec<(Item, First)>,
     edges: &[i64],
     slots: &mut [Slot],
+    missing: &Mutex<BTreeSet<String>>,
 ) -> Result<Vec<(usize, f64)>> {
     let (Some(&begin), Some(&end)) = (edges.first(), edges.last()) else { return Ok(Vec::new()) };
     let mut uncounted = Vec::new();
+    let mut told: HashSet<Labels> = HashSet::new();
     for (at, source) in sources.iter().enumerate() {
         let Role::Counter(side, negative) = source.role else { continue };
         let mut left: HashMap<Labels, First> = firsts
@@ -53,13 +56,17 @@ pub(super) fn settle_firsts(
             let oldest = begin.saturating_sub(reach);
             let range = TimeRange::new(oldest.saturating_add(1), newest);
             newest = oldest;
-            look(asker, source.matchers, range, &mut left, &mut |first, (ts, before)| {
+            let looked = look(asker, source.matchers, range, &mut left, &mut |first, found| {
+                let (ts, before) = found;
                 book(first, step(before, first.value), ts);
             })?;
+            missing.lock().unwrap_or_else(PoisonError::into_inner).extend(looked);
         }
-        let mut rest: Vec<&First> = left.values().collect();
-        rest.sort_by(|a, b| (a.slot, a.ts).cmp(&(b.slot, b.ts)).then(a.value.total_cmp(&b.value)));
-        for first in rest {
+        let mut rest: Vec<(&Labels, &First)> = left.iter().collect();
+        rest.sort_by(|(_, a), (_, b)| {
+            (a.slot, a.ts).cmp(&(b.slot, b.ts)).then(a.value.total_cmp(&b.value))
+        });
+        for (labels, first) in rest {
             let age = first.ts.saturating_sub(first.start_ts);
             let from_zero = match asker.slo.counter_start {
                 CounterStart::Zero => true,
@@ -70,7 +77,7 @@ pub(super) fn settle_firsts(
             if from_zero {
                 continue;
             }
-            if side == Side::Total && first.value != 0.0 {
+            if first.value != 0.0 && told.insert(labels.clone()) {
                 uncounted.push((first.slot, first.value));
             }
         }
@@ -78,16 +85,18 @@ pub(super) fn settle_firsts(
     Ok(uncounted)
 }
 
-/// Takes the series out of `left` that have a sample inside `range`, and shows their newest one there.
+/// Takes the series out of `left` that have a sample inside `range`, and shows their newest one there. Answers what
+/// could not be read.
 fn look(
     asker: &Asker<'_>,
     matchers: &[Matcher],
     range: TimeRange,
     left: &mut HashMap<Labels, First>,
     found: &mut dyn FnMut(&First, (i64, f64)),
-) -> Result<()> {
+) -> Result<BTreeSet<String>> {
+    let mut missing = BTreeSet::new();
     if range.max < range.min {
-        return Ok(());
+        return Ok(missing);
     }
     let sets: Vec<Vec<Matcher>> = if left.len() <= ONE_BY_ONE_MAX {
         left.keys().map(exactly).collect()
@@ -111,8 +120,9 @@ fn look(
                 found(&first, before);
             }
         }
+        missing.extend(set.warnings());
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Matchers of one series; others may satisfy them that have further labels.

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Counts, Evaluator, Time};
+use super::{Evaluator, Found, Time};
 use crate::slo::calendar::day_boundaries;
 use crate::slo::count::{Asker, Counted, Group, Keep};
-use crate::slo::definition::{ExclusionMode, Method, Objective, Part, Sli, Slice};
+use crate::slo::definition::{ExclusionMode, Method, Part, Sli, Slice};
 use crate::slo::error::Result;
 use crate::slo::exclusions::Excluded;
-use crate::slo::slices::{boundary_after, part_of, zone};
+use crate::slo::slices::{part_of, zone};
 use crate::slo::tally::Tally;
 
 /// A tally without what exclusions cover.
@@ -64,33 +64,6 @@ impl Adjusted {
 }
 
 impl<'a> Evaluator<'a> {
-    /// Since and until when a group is expected to have samples: from its first one to the slice behind its last
-    /// one. `None` where something else tells, or where everything is expected.
-    pub(super) fn life(&self, objective: &Objective, raw: &[Tally]) -> Option<(i64, i64)> {
-        let told = matches!(objective.sli, Sli::States { existence: Some(_), .. });
-        if self.slo.group_by.is_empty() || told {
-            return None;
-        }
-        let ends = raw.iter().filter_map(|tally| tally.data);
-        let (since, until) = ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
-        let next = boundary_after(objective.slice, zone(self.slo), until.saturating_add(1));
-        Some((since, next))
-    }
-
-    /// Counts the slices of (`from`, `to`] outside of a group's life as absent.
-    pub(super) fn mark_absent(
-        &self,
-        objective: &Objective,
-        tally: &mut Tally,
-        (from, to): (i64, i64),
-        life: Option<(i64, i64)>,
-    ) {
-        let Some((since, until)) = life else { return };
-        let before = self.n_slices(objective.slice, from, to.min(since));
-        let behind = self.n_slices(objective.slice, from.max(until), to);
-        tally.absent = (tally.absent + before + behind).min(tally.slices - tally.with_data);
-    }
-
     /// Slices between two edges of slices.
     pub(super) fn n_slices(&self, slice: Slice, from: i64, to: i64) -> u32 {
         if to <= from {
@@ -111,7 +84,7 @@ impl<'a> Evaluator<'a> {
         asker: &Asker<'a>,
         time: &Time,
         excluded: &[Excluded<'a>],
-        groups: &mut BTreeMap<Group, Counts>,
+        found: &mut Found,
     ) -> Result<()> {
         for one in excluded {
             for (at, stretch) in time.stretches.iter().enumerate() {
@@ -120,9 +93,9 @@ impl<'a> Evaluator<'a> {
                     continue;
                 }
                 if self.slo.method == Method::Occurrences {
-                    take_events(asker, one, (at, span), groups)?;
+                    take_events(asker, one, (at, span), found)?;
                 } else {
-                    self.take_slices(asker, time, one, (at, span), groups)?;
+                    self.take_slices(asker, time, one, (at, span), found)?;
                 }
             }
         }
@@ -135,10 +108,12 @@ impl<'a> Evaluator<'a> {
         time: &Time,
         one: &Excluded<'a>,
         (at, span): (usize, (i64, i64)),
-        groups: &mut BTreeMap<Group, Counts>,
+        found: &mut Found,
     ) -> Result<()> {
         let boundaries = [span.0, span.1];
-        let Counted { groups: all, blank, .. } = asker.count(&boundaries, None)?;
+        let counted = asker.count(&boundaries, None)?;
+        found.lacks(&counted);
+        let Counted { groups: all, blank, .. } = counted;
         let all_series = one.labels.is_empty() && one.except.is_empty();
         if all_series || !self.slo.group_by.is_empty() {
             // Whole slices of whole groups.
@@ -146,13 +121,12 @@ impl<'a> Evaluator<'a> {
                 true => None,
                 false => Some(covered(asker, time, one, (span, &all))?),
             };
-            for (group, counts) in groups.iter_mut() {
+            for (group, counts) in found.groups.iter_mut() {
                 if covered.as_ref().is_some_and(|covered| !covered.contains(group)) {
                     continue;
                 }
-                let found = all.get(group).unwrap_or(&blank).first();
-                let mut part = found.cloned().unwrap_or_default();
-                self.mark_absent(asker.objective, &mut part, span, counts.life);
+                let tally = all.get(group).unwrap_or(&blank).first();
+                let part = tally.cloned().unwrap_or_default();
                 if let Some(adjusted) = counts.adjusted.get_mut(at) {
                     adjusted.take(&part, one);
                 }
@@ -160,8 +134,10 @@ impl<'a> Evaluator<'a> {
             return Ok(());
         }
         // Of series that are counted together, the samples of those that are covered.
-        let others = asker.count(&boundaries, Some(&|series| !one.covers(series)))?.groups;
-        for (group, counts) in groups.iter_mut() {
+        let others = asker.count(&boundaries, Some(&|series| !one.covers(series)))?;
+        found.lacks(&others);
+        let others = others.groups;
+        for (group, counts) in found.groups.iter_mut() {
             let first = |of: &BTreeMap<Group, Vec<Tally>>| {
                 of.get(group).and_then(|tallies| tallies.first()).cloned()
             };
@@ -217,13 +193,14 @@ fn take_events(
     asker: &Asker<'_>,
     one: &Excluded<'_>,
     (at, span): (usize, (i64, i64)),
-    groups: &mut BTreeMap<Group, Counts>,
+    found: &mut Found,
 ) -> Result<()> {
     let covers = |series: &nines_storage::model::Labels| one.covers(series);
-    let found = asker.count(&[span.0, span.1], Some(&covers))?.groups;
+    let counted = asker.count(&[span.0, span.1], Some(&covers))?;
+    found.lacks(&counted);
     let side = part_of(&asker.objective.sli);
-    for (group, counts) in groups.iter_mut() {
-        let part = found.get(group).and_then(|tallies| tallies.first());
+    for (group, counts) in found.groups.iter_mut() {
+        let part = counted.groups.get(group).and_then(|tallies| tallies.first());
         if let (Some(part), Some(adjusted)) = (part, counts.adjusted.get_mut(at)) {
             adjusted.take_events(part, side, one);
         }

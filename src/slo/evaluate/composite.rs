@@ -42,6 +42,16 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
             if let Some(worst) = counted.iter().min_by(|a, b| left(&a.1).total_cmp(&left(&b.1))) {
                 head = worst.1.clone();
             }
+            for (_, report) in members {
+                head.exact &= report.exact;
+                head.revision = head.revision.max(report.revision);
+                head.computed_at = head.computed_at.max(report.computed_at);
+                for note in &report.notes {
+                    if !head.notes.contains(note) {
+                        head.notes.push(note.clone());
+                    }
+                }
+            }
             if slo.method != Method::Occurrences {
                 head.exact = false;
                 head.notes.push(
@@ -52,16 +62,21 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
         }
         CompositeMethod::Weighted => {
             let (mut burned, mut weights) = (Fraction::zero(), Fraction::zero());
+            // Of a member that allows nothing one bad event is more than any budget.
+            let mut beyond = false;
             for (weight, report) in counted.into_iter().copied() {
                 let (bad, allowed, _) = exactly(report);
                 let weight = Fraction::from(*weight);
-                burned = burned.plus(&weight.times(&bad.over(&allowed)?));
+                match bad.over(&allowed) {
+                    Some(share) => burned = burned.plus(&weight.times(&share)),
+                    None => beyond |= bad.is_positive() && weight.is_positive(),
+                }
                 weights = weights.plus(&weight);
             }
             let left = burned.over(&weights).map(|share| share.rest());
             pool(&mut head, members);
-            head.budget_remaining = left.as_ref().map(Fraction::to_f64);
-            head.met = left.map(|left| left >= Fraction::zero());
+            head.budget_remaining = left.as_ref().filter(|_| !beyond).map(Fraction::to_f64);
+            head.met = left.map(|left| !beyond && left >= Fraction::zero());
             format!(
                 "composite: 1 - sum(weight * burned) / sum(weight) of {} objectives",
                 members.len()
@@ -84,12 +99,18 @@ fn pool(head: &mut Report, members: &[&(Decimal, Report)]) {
     let mut sums = (Fraction::zero(), Fraction::zero(), Fraction::zero());
     head.targets.clear();
     head.notes.clear();
+    head.anomalies.clear();
     head.slices = None;
     head.exact = true;
     for (_, report) in members {
         let (bad, allowed, total) = exactly(report);
         sums = (sums.0.plus(&bad), sums.1.plus(&allowed), sums.2.plus(&total));
         head.targets.extend(report.targets.iter().cloned());
+        for anomaly in &report.anomalies {
+            if !head.anomalies.contains(anomaly) {
+                head.anomalies.push(anomaly.clone());
+            }
+        }
         head.exact &= report.exact;
         head.revision = head.revision.max(report.revision);
         head.computed_at = head.computed_at.max(report.computed_at);

@@ -49,18 +49,8 @@ impl Evaluator<'_> {
             let counted = asker.count(&edges, Some(&of_these))?.groups;
             let mut bad: BTreeMap<Group, Vec<bool>> = BTreeMap::new();
             for (group, tallies) in &counted {
-                let life = self.life(objective, tallies);
-                let is_bad = |(tally, edge): (&crate::slo::tally::Tally, &[i64])| {
-                    let mut tally = tally.clone();
-                    if let [from, to] = *edge {
-                        self.mark_absent(objective, &mut tally, (from, to), life);
-                    }
-                    self.slices_of(&tally, 0).1 > 0
-                };
-                bad.insert(
-                    group.clone(),
-                    tallies.iter().zip(edges.windows(2)).map(is_bad).collect(),
-                );
+                let is_bad = |tally| self.slices_of(tally, 0).1 > 0;
+                bad.insert(group.clone(), tallies.iter().map(is_bad).collect());
             }
             for (one, covered) in excluded.iter().zip(&covered) {
                 let inside = |edge: &[i64]| matches!(*edge, [from, to] if one.from_ms <= from && to <= one.to_ms);

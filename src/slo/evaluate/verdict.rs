@@ -231,15 +231,19 @@ impl Evaluator<'_> {
 
     fn anomalies(&self, side: Part, tally: &Tally) -> Vec<Anomaly> {
         let mut anomalies = Vec::new();
+        let (kind, what) = match side {
+            Part::Good => ("goodExceedsTotal", "good"),
+            Part::Bad => ("badExceedsTotal", "bad"),
+        };
         if tally.part.get() > tally.total.get() {
-            let (kind, what) = match side {
-                Part::Good => ("goodExceedsTotal", "good"),
-                Part::Bad => ("badExceedsTotal", "bad"),
-            };
             let (part, total) = (tally.part.get(), tally.total.get());
             let text = format!(
                 "{what} events ({part}) are more than all events ({total}): the selectors of the SLO do not fit together, or samples are missing"
             );
+            anomalies.push(Anomaly { kind, text });
+        } else if tally.exceeded > 0 && self.slo.method != Method::Occurrences {
+            let text =
+                format!("in {} slices {what} events are more than all events", tally.exceeded);
             anomalies.push(Anomaly { kind, text });
         }
         if tally.nan_samples > 0 {

@@ -193,7 +193,7 @@ spec: {class: scheduled-maintenance, from: 2026-02-20T00:00:00+00:00, to: 2026-0
 }
 
 #[test]
-fn a_machine_that_is_silent_for_days_is_bad_in_between() {
+fn a_machine_that_is_silent_for_days_is_bad_for_a_slice_each_time() {
     let bench = Bench::new();
     let slices = |from: i64, n: i64| (1..=n).map(move |i| (from + i * FIVE, 1.0));
     let from = FEBRUARY.0 + 3 * DAY + 7 * HOUR;
@@ -202,8 +202,16 @@ fn a_machine_that_is_silent_for_days_is_bad_in_between() {
     bench.push(r#"vstate{droplet="d2"}"#, slices(FEBRUARY.0, 28 * 288).collect::<Vec<_>>());
     let reports = bench.reports(&definition(", noData: bad"), FEBRUARY.0, FEBRUARY.1);
     let slices = reports[0].slices.as_ref().unwrap();
-    // Both runs, the silence between them, and a slice behind the last sample.
-    assert_eq!((slices.counted_slices, slices.bad_slices), (5 * 288 + 101, 5 * 288 - 100 + 1));
+    // Both runs, and a slice behind each: wherever a window begins and ends.
+    assert_eq!((slices.counted_slices, slices.bad_slices), (202, 2));
+    let cuts = [FEBRUARY.0, from + 100 * FIVE, from + 101 * FIVE, from + 3 * DAY, FEBRUARY.1];
+    let parts: u32 = cuts
+        .windows(2)
+        .flat_map(|cut| bench.reports(&definition(", noData: bad"), cut[0], cut[1]))
+        .filter(|report| report.group.get("droplet").is_some_and(|droplet| droplet == "d1"))
+        .map(|report| report.slices.unwrap().bad_slices)
+        .sum();
+    assert_eq!(parts, 2);
     assert_eq!(reports[0].coverage.slices, 8064);
 }
 

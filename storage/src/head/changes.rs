@@ -4,8 +4,9 @@
 //! A writer looks at what is settled after its samples can be seen, a reader settles before it reads: so the reader
 //! sees the sample, or finds its day noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -16,7 +17,7 @@ const DAYS_MAX: usize = 1 << 16;
 
 #[derive(Default)]
 struct Noted {
-    /// Of the last change, or of the reader's clock when it first settled.
+    /// Of the last change.
     number: u64,
     /// Days (since the epoch, in UTC) with the number of their last change.
     days: BTreeMap<i64, u64>,
@@ -28,11 +29,16 @@ struct Noted {
 pub struct Changes {
     settled_ms: AtomicI64,
     noted: Mutex<Noted>,
+    start: u64,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { settled_ms: AtomicI64::new(i64::MIN), noted: Mutex::default() }
+        // Numbers begin at the clock, so that they go on growing after a restart.
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let start = since_epoch.map_or(0, |time| time.as_millis() as u64);
+        let noted = Noted { number: start, ..Noted::default() };
+        Self { settled_ms: AtomicI64::new(i64::MIN), noted: Mutex::new(noted), start }
     }
 }
 
@@ -42,14 +48,16 @@ const fn day_of(ts: i64) -> i64 {
 
 impl Changes {
     /// Says that samples up to `until_ms` are about to be read. What changes there from now on gets a number above
-    /// the one that is answered. Numbers begin at `now_ms`, so that they go on growing after a restart.
-    pub fn settle(&self, until_ms: i64, now_ms: i64) -> u64 {
+    /// the one that is answered.
+    pub fn settle(&self, until_ms: i64) -> u64 {
         self.settled_ms.fetch_max(until_ms, Ordering::SeqCst);
-        let mut noted = self.noted.lock();
-        if noted.number == 0 {
-            noted.number = u64::try_from(now_ms).unwrap_or(0);
-        }
-        noted.number
+        self.noted.lock().number
+    }
+
+    /// Where numbers began: what changed before this process started is not known apart.
+    #[must_use]
+    pub const fn start(&self) -> u64 {
+        self.start
     }
 
     /// The number of the last change inside `range`; 0 when there was none.
@@ -66,17 +74,16 @@ impl Changes {
         if settled_ms == i64::MIN || seen.min > settled_ms {
             return;
         }
-        let mut days: Vec<i64> = Vec::new();
+        let mut days: BTreeSet<i64> = BTreeSet::new();
+        let mut last = None;
         for ts in samples.filter(|ts| *ts <= settled_ms) {
             let day = day_of(ts);
-            if !days.contains(&day) {
-                days.push(day);
-                if days.len() > DAYS_MAX {
-                    break;
-                }
+            // Most samples are of the day of the one before.
+            if last.replace(day) != Some(day) && days.insert(day) && days.len() > DAYS_MAX {
+                break;
             }
         }
-        self.note(&days);
+        self.note(&days.into_iter().collect::<Vec<_>>());
     }
 
     /// Notes that samples inside `range` came or went.
@@ -131,20 +138,20 @@ mod tests {
     #[test]
     fn a_late_sample_changes_its_day_alone() {
         let changes = Changes::default();
-        let read = changes.settle(10 * DAY_MS, 1000);
+        let read = changes.settle(10 * DAY_MS);
         let seen = TimeRange::new(3 * DAY_MS, 11 * DAY_MS);
         changes.note_late(seen, [3 * DAY_MS, 11 * DAY_MS].into_iter());
         assert!(changes.last_within(day(3)) > read);
         assert_eq!(changes.last_within(day(4)), 0);
         assert_eq!(changes.last_within(day(11)), 0);
-        let again = changes.settle(10 * DAY_MS, 2000);
+        let again = changes.settle(10 * DAY_MS);
         assert_eq!(changes.last_within(day(3)), again);
     }
 
     #[test]
     fn a_deletion_changes_the_days_it_covers() {
         let changes = Changes::default();
-        let read = changes.settle(10 * DAY_MS, 1000);
+        let read = changes.settle(10 * DAY_MS);
         changes.note_range(TimeRange::new(2 * DAY_MS + 5, 4 * DAY_MS));
         assert_eq!(changes.last_within(day(1)), 0);
         assert!((2..=4).all(|n| changes.last_within(day(n)) == read + 1));
@@ -155,7 +162,7 @@ mod tests {
     #[test]
     fn too_many_days_are_all_of_them() {
         let changes = Changes::default();
-        let read = changes.settle(i64::MAX, 1);
+        let read = changes.settle(i64::MAX);
         for n in 0..=DAYS_MAX as i64 {
             changes.note_range(day(n));
         }
