@@ -86,6 +86,7 @@ pub fn contributors(
         .ok_or_else(|| SloError::Invalid(format!("SLO {:?} has no objective", slo.name)))?;
     let asker = Asker { data: desk.data, budget: desk.budget, slo: &split, objective };
     let counted = asker.count(&[asked.from_ms, asked.to_ms], None)?;
+    let notes = counted.lacks();
     let side = part_of(&objective.sli);
     let mut all = (Sum::default(), Sum::default());
     let mut each: Vec<(Vec<String>, Sum, Sum)> = Vec::new();
@@ -130,6 +131,6 @@ pub fn contributors(
             bad: Count::from(other.0),
             total: Count::from(other.1),
         },
-        notes: counted.missing,
+        notes,
     })
 }

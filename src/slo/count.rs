@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange, is_stale};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
-use super::definition::{Objective, Selector, Sli, Slo};
+use super::definition::{Objective, Selector, Sli, Slice, Slo};
 use super::error::{Result, SloError};
 use super::fold::{self, Judge, Side};
 use super::parallel::{each, in_threads, threads};
-use super::slices::{SLICES_MAX, Slot, boundary_before, edges, follows, tallies, zone};
+use super::report::Instant;
+use super::slices::{SLICES_AT_ONCE, Slot, boundary_before, edges, follows, tallies, zone};
 use super::tally::Tally;
 use past::settle_firsts;
 
@@ -48,6 +49,40 @@ pub struct Counted {
     pub missing: Vec<String>,
     /// Since when there are samples, where earlier ones are known to be gone.
     pub samples_begin_ms: Option<i64>,
+}
+
+impl Counted {
+    /// Why it may not be all, one sentence each.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        let gone = self.samples_begin_ms.map(gone_before);
+        self.missing.iter().cloned().chain(gone).collect()
+    }
+
+    /// Adds a run of slices, of which the first are of the stretch `first`.
+    fn add(&mut self, first: usize, run: Self) {
+        for group in run.groups.keys() {
+            if !self.groups.contains_key(group) {
+                self.groups.insert(group.clone(), self.blank.clone());
+            }
+        }
+        for (group, own) in &mut self.groups {
+            let tallies = run.groups.get(group).unwrap_or(&run.blank);
+            own.iter_mut().skip(first).zip(tallies).for_each(|(own, tally)| own.add(tally));
+        }
+        let blank = self.blank.iter_mut().skip(first);
+        blank.zip(&run.blank).for_each(|(own, tally)| own.add(tally));
+        self.missing.extend(run.missing);
+        self.missing.sort_unstable();
+        self.missing.dedup();
+        self.samples_begin_ms = self.samples_begin_ms.max(run.samples_begin_ms);
+    }
+}
+
+/// What is told where samples before `since_ms` are gone.
+#[must_use]
+pub fn gone_before(since_ms: i64) -> String {
+    format!("samples before {} are gone: what they told is not counted", Instant(since_ms))
 }
 
 /// Who asks, and of what.
@@ -97,6 +132,46 @@ impl<'a> Asker<'a> {
     /// Counts the stretches between `boundaries` (ascending, two or more). Of the series that `keep` lets pass, if
     /// it is given.
     pub fn count(&self, boundaries: &[i64], keep: Option<&Keep<'_>>) -> Result<Counted> {
+        if boundaries.len() > SLICES_AT_ONCE {
+            return Err(SloError::TooManySlices { max: SLICES_AT_ONCE });
+        }
+        match self.objective.slice {
+            Slice::Fixed(length) => self.count_runs(boundaries, keep, length),
+            Slice::LocalDay => self.count_run(boundaries, keep),
+        }
+    }
+
+    /// Counts slices run by run, so that those of any time take the memory of one run.
+    fn count_runs(
+        &self,
+        boundaries: &[i64],
+        keep: Option<&Keep<'_>>,
+        length: i64,
+    ) -> Result<Counted> {
+        let (Some(&first), Some(&end)) = (boundaries.first(), boundaries.last()) else {
+            return Ok(Counted::default());
+        };
+        let run_ms = length.saturating_mul(SLICES_AT_ONCE as i64);
+        if end.saturating_sub(first) <= run_ms {
+            return self.count_run(boundaries, keep);
+        }
+        let none = vec![Tally::default(); boundaries.len() - 1];
+        let mut all = Counted { blank: none, ..Counted::default() };
+        let mut begin = first;
+        while begin < end {
+            let next = boundary_before(self.objective.slice, zone(self.slo), begin + run_ms);
+            let next = next.min(end);
+            let inside = boundaries.iter().filter(|at| (begin + 1..next).contains(*at));
+            let cuts: Vec<i64> =
+                std::iter::once(begin).chain(inside.copied()).chain([next]).collect();
+            let stretch = boundaries.partition_point(|at| *at <= begin).saturating_sub(1);
+            all.add(stretch, self.count_run(&cuts, keep)?);
+            begin = next;
+        }
+        Ok(all)
+    }
+
+    fn count_run(&self, boundaries: &[i64], keep: Option<&Keep<'_>>) -> Result<Counted> {
         let Some(&begin) = boundaries.first() else { return Ok(Counted::default()) };
         if !follows(self.slo, self.objective) {
             return self.count_from(begin, boundaries, keep);
@@ -125,9 +200,6 @@ impl<'a> Asker<'a> {
         let edges = edges(self.objective.slice, zone(self.slo), boundaries);
         if edges.len() < 2 {
             return Ok(Counted::default());
-        }
-        if edges.len() > SLICES_MAX {
-            return Err(SloError::TooManySlices { max: SLICES_MAX });
         }
         let mut counted = Counted::default();
         let none = vec![Slot::default(); edges.len() - 1];

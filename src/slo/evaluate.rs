@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nines_storage::query::{Budget, Queryable};
 
-use super::count::{Asker, Counted, Group};
+use super::count::{Asker, Counted, Group, gone_before};
 use super::decimal::Decimal;
 use super::definition::{Exclusion, Method, Objective, Sli, Slo};
 use super::error::Result;
@@ -166,10 +166,7 @@ impl<'a> Evaluator<'a> {
             }
             if let Some(since) = samples_begin_ms {
                 report.exact = false;
-                report.notes.push(format!(
-                    "samples before {} are gone: what they told is not counted",
-                    Instant(since)
-                ));
+                report.notes.push(gone_before(since));
             }
             if matches!(objective.sli, Sli::RawRatio { .. }) {
                 report.exact = false;

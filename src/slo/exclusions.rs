@@ -45,6 +45,15 @@ pub fn occurrences(exclusion: &Exclusion, from_ms: i64, to_ms: i64) -> Result<Ve
                 use chrono::TimeZone as _;
                 utc.from_utc_datetime(&at)
             };
+            let rule = match rule.get_until() {
+                // An end in UTC is one of the wall clock as well.
+                Some(until) if !until.timezone().is_local() => {
+                    let wall = shown(*zone, until.timestamp_millis());
+                    let until = until.naive_utc();
+                    rule.until(local(wall.unwrap_or(until)))
+                }
+                _ => rule,
+            };
             let set: RRuleSet = rule.build(local(*start)).map_err(|error| bad(&error))?;
             let day = chrono::Duration::days(2);
             let bound = |at_ms: i64| shown(*zone, at_ms).unwrap_or(*start);

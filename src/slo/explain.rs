@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::count::{Asker, LOOKBACK_MS};
+use super::count::{Asker, LOOKBACK_MS, gone_before};
 use super::definition::{Selector, Sli, Slo};
 use super::desk::Desk;
 use super::error::{Result, SloError};
@@ -173,7 +173,12 @@ fn prove(
         set.read(series, range, asker.budget, &mut data)?;
         told.series.push(proof(role, is_counter, labels, &data, asked.from_ms));
     }
-    told.notes.extend(set.warnings());
+    let since = set.samples_begin_ms().filter(|since| *since > asked.from_ms);
+    for note in set.warnings().into_iter().chain(since.map(gone_before)) {
+        if !told.notes.contains(&note) {
+            told.notes.push(note);
+        }
+    }
     Ok(())
 }
 

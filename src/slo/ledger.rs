@@ -14,7 +14,7 @@ use nines_storage::model::TimeRange;
 use super::calendar::day_boundaries;
 use super::count::{Asker, Counted, Group};
 use super::error::Result;
-use super::slices::{SLICES_MAX, boundary_before, follows, zone};
+use super::slices::{SLICES_AT_ONCE, boundary_before, follows, zone};
 use super::tally::Tally;
 use crate::slo::definition::Slice;
 
@@ -397,7 +397,7 @@ fn days_at_once(asker: &Asker<'_>) -> usize {
     match asker.objective.slice {
         Slice::Fixed(length) => {
             let a_day = (25 * 3_600_000 / length.max(1)).max(1);
-            (SLICES_MAX / 2 / usize::try_from(a_day).unwrap_or(1)).max(1)
+            (SLICES_AT_ONCE / 2 / usize::try_from(a_day).unwrap_or(1)).max(1)
         }
         Slice::LocalDay => PIECES_AT_ONCE,
     }

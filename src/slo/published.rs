@@ -49,6 +49,8 @@ const BURN_WINDOWS: [(&str, i64); 7] = [
     ("1d", 86_400_000),
     ("3d", 259_200_000),
 ];
+/// Sentences about what is not exact at most; every point may have its own.
+const WARNINGS_MAX: usize = 16;
 /// Points of a series at most; a range function over a longer time gets points farther apart.
 const POINTS_MAX: i64 = 11_000;
 /// Pauses between points of range functions.
@@ -172,6 +174,22 @@ struct Made {
 }
 
 impl Made {
+    /// Notes why what a report says is not exact.
+    fn told(&mut self, report: &Report) {
+        if !report.exact {
+            self.warn(&report.slo, &report.notes);
+        }
+    }
+
+    fn warn(&mut self, slo: &str, notes: &[String]) {
+        for note in notes {
+            let text = format!("SLO {slo:?}: {note}");
+            if self.warnings.len() < WARNINGS_MAX && !self.warnings.contains(&text) {
+                self.warnings.push(text);
+            }
+        }
+    }
+
     fn put(
         &mut self,
         base: &BTreeMap<String, String>,
@@ -224,6 +242,7 @@ fn make(
             for (label, length_ms) in BURN_WINDOWS {
                 let asked = Asked { from_ms: at - length_ms, to_ms: at, label: label.to_owned() };
                 for report in desk.evaluator(slo).evaluate(&asked)? {
+                    made.told(&report);
                     let more = labels_of(&report, label);
                     made.put(base, more, at, burn_rate(&report));
                 }
@@ -238,6 +257,7 @@ fn make(
         }
         let label = window_of(desk, slo)?;
         for report in desk.evaluator(slo).evaluate(&asked)? {
+            made.told(&report);
             let value = match name {
                 SLI => report.sli,
                 _ => report.budget_remaining,
@@ -299,7 +319,7 @@ fn events(
             (Some(owner), true) => owner.count(&asker, 0, &boundaries, desk.now_ms)?.counted,
             _ => asker.count(&boundaries, None)?,
         };
-        made.warnings.extend(counted.missing);
+        made.warn(&slo.name, &counted.lacks());
         for (group, tallies) in counted.groups {
             for (end, tally) in boundaries.iter().skip(1).zip(tallies) {
                 totals.insert((group.clone(), *end), (tally.part, tally.total));

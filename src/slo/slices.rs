@@ -9,8 +9,8 @@ use super::fraction::Fraction;
 use super::sum::Sum;
 use super::tally::Tally;
 
-/// Slices that are counted in one go at most: five minutes for sixteen months.
-pub const SLICES_MAX: usize = 1 << 17;
+/// Slices that are counted in one go, and stretches that are told apart, at most: five minutes for sixteen months.
+pub const SLICES_AT_ONCE: usize = 1 << 17;
 
 /// The time zone of an SLO: that of its calendar.
 #[must_use]

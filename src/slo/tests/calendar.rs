@@ -158,3 +158,33 @@ fn exclusions_of_both_modes_at_one_time_have_their_own_series() {
     let report = bench.report(&all, T0, T0 + HOUR);
     assert_eq!((report.bad, report.total), (Count(150.0), Count(1500.0)));
 }
+
+#[test]
+fn slices_of_a_minute_for_many_days_are_counted_run_by_run() {
+    let bench = Bench::new();
+    // A sample an hour, of which every tenth is bad.
+    let hours = 100 * 24;
+    let value = |i: i64| if i % 10 == 0 { 0.0 } else { 1.0 };
+    bench.push("probe_success", (1..=hours).map(|i| (T0 + i * HOUR, value(i))));
+    let window = "{duration: 100d, isRolling: true}";
+    let documents = gauge("probe_success", ", noData: ignore", window, "0.9").replace("5m", "1m");
+    let report = bench.report(&documents, T0, T0 + 100 * DAY);
+    assert_eq!((report.bad, report.total), (Count(240.0), Count(2400.0)));
+    assert_eq!((report.coverage.slices, report.coverage.with_data), (144_000, 2400));
+}
+
+#[test]
+fn the_end_of_a_rule_is_an_instant() {
+    let start =
+        chrono::NaiveDate::from_ymd_opt(2026, 3, 27).unwrap().and_hms_opt(2, 30, 0).unwrap();
+    let mut definitions = load(&(definition() + &exclusion("exclude", "")));
+    let mut works = definitions.exclusions.pop_first().unwrap().1;
+    let mut days = |until: &str| {
+        let rrule = format!("FREQ=DAILY;UNTIL={until}");
+        let zone = chrono_tz::Europe::Amsterdam;
+        works.when = crate::slo::definition::When::Repeated { start, zone, rrule, length_ms: HOUR };
+        crate::slo::exclusions::occurrences(&works, MARCH.0, MARCH.1).unwrap().len()
+    };
+    // Half past two is half past one in UTC.
+    assert_eq!((days("20260328T013000Z"), days("20260328T012959Z")), (2, 1));
+}
