@@ -205,7 +205,8 @@ impl<'a> Asker<'a> {
         let none = vec![Slot::default(); edges.len() - 1];
         counted.blank = tallies((self.slo, self.objective), boundaries, &edges, &none);
         if let Sli::Expression { expr, total, .. } = &self.objective.sli {
-            let slots = expression::slots(self, (expr, total.as_deref()), &edges, &mut counted)?;
+            let slots =
+                expression::slots(self, (expr, total.as_deref()), (&edges, keep), &mut counted)?;
             let tally = |(group, slots): (Group, Vec<Slot>)| {
                 (group, tallies((self.slo, self.objective), boundaries, &edges, &slots))
             };
@@ -250,9 +251,17 @@ impl<'a> Asker<'a> {
         keep: &Keep<'_>,
         skip: &dyn Fn(&Group) -> bool,
     ) -> Result<BTreeSet<Group>> {
+        let mut found = BTreeSet::new();
+        if let Sli::Expression { .. } = self.objective.sli {
+            // Of what PromQL answers there are the labels alone that the expression keeps.
+            let counted = self.count(&[from, to], Some(keep))?.groups;
+            let has = |tallies: &Vec<Tally>| tallies.iter().any(|tally| tally.with_data > 0);
+            found.extend(counted.into_iter().filter(|one| has(&one.1)).map(|one| one.0));
+            found.retain(|group| !skip(group));
+            return Ok(found);
+        }
         let sources = self.sources(from, to)?;
         let range = TimeRange::new(from.saturating_add(1), to);
-        let mut found = BTreeSet::new();
         let mut data = SeriesData::default();
         for (group, items) in self.groups(&sources, Some(keep))? {
             if skip(&group) {

@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::decimal::Decimal;
+use super::fraction::Fraction;
 use super::sum::Sum;
 
 /// A count: an integer if it is one.
@@ -227,6 +228,53 @@ impl Lacks {
     }
 }
 
+/// Counts by which a verdict is decided, exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exactly {
+    /// Bad events or slices.
+    pub bad: Fraction,
+    /// How many of them are allowed.
+    pub allowed: Fraction,
+    /// All events or slices.
+    pub total: Fraction,
+}
+
+impl Default for Exactly {
+    fn default() -> Self {
+        Self { bad: Fraction::zero(), allowed: Fraction::zero(), total: Fraction::zero() }
+    }
+}
+
+impl Exactly {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.bad = self.bad.plus(&other.bad);
+        self.allowed = self.allowed.plus(&other.allowed);
+        self.total = self.total.plus(&other.total);
+    }
+
+    /// Good of all.
+    #[must_use]
+    pub fn sli(&self) -> Option<f64> {
+        Some(self.bad.over(&self.total)?.rest().to_f64())
+    }
+
+    /// Share of the allowed ones that is left; of nothing there is none.
+    #[must_use]
+    pub fn remaining(&self) -> Option<f64> {
+        self.total
+            .is_positive()
+            .then(|| self.bad.over(&self.allowed))?
+            .map(|share| share.rest().to_f64())
+    }
+
+    /// Whether no more were bad than are allowed.
+    #[must_use]
+    pub fn met(&self) -> Option<bool> {
+        self.total.is_positive().then(|| self.bad <= self.allowed)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -280,6 +328,9 @@ pub struct Report {
     /// What is missing, as the notes say it in words.
     #[serde(skip)]
     pub lacks: Lacks,
+    /// What the verdict was decided by, and the same without exclusions.
+    #[serde(skip)]
+    pub exactly: [Exactly; 2],
     /// First values of counters that were not counted.
     pub uncounted: Uncounted,
     /// What ought not to be.

@@ -7,7 +7,7 @@ use nines_storage::model::{Labels, Matcher, TimeRange};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 use parking_lot::Mutex;
 
-use super::{Asker, Counted, Group, group_of};
+use super::{Asker, Counted, Group, Keep, group_of};
 use crate::config::PromDuration;
 use crate::promql::{Engine, EngineOptions, QueryOptions, Value, parse};
 use crate::slo::definition::Slice;
@@ -45,7 +45,7 @@ impl Queryable for Watched<'_> {
 pub(super) fn slots(
     asker: &Asker<'_>,
     (expr, total): (&str, Option<&str>),
-    edges: &[i64],
+    (edges, keep): (&[i64], Option<&Keep<'_>>),
     counted: &mut Counted,
 ) -> Result<BTreeMap<Group, Vec<Slot>>> {
     let Slice::Fixed(length) = asker.objective.slice else {
@@ -59,7 +59,7 @@ pub(super) fn slots(
         // What is told of a slice that an edge has cut is about all of it.
         let Ok(end) = edges.binary_search(&at) else { return };
         let is_whole = end > 0 && edges.get(end - 1) == Some(&(at - length));
-        if !is_whole || !value.is_finite() {
+        if !is_whole || !value.is_finite() || keep.is_some_and(|keep| !keep(labels)) {
             return;
         }
         let group = group_of(asker.slo, labels);

@@ -5,23 +5,10 @@ use std::collections::BTreeMap;
 use crate::slo::decimal::Decimal;
 use crate::slo::definition::{CompositeMethod, Method, Slo};
 use crate::slo::fraction::Fraction;
-use crate::slo::report::{Count, Report};
+use crate::slo::report::{Count, Coverage, Exactly, ExcludedPart, RawPart, Report};
 use crate::slo::sum::Sum;
 
 use super::verdict::status;
-
-/// Bad, allowed and total of a report, exactly: as its segments tell them.
-fn exactly(report: &Report) -> (Fraction, Fraction, Fraction) {
-    let mut sums = (Fraction::zero(), Fraction::zero(), Fraction::zero());
-    for segment in &report.targets {
-        let of = |count: Count| Fraction::from(&Sum::of(count.0));
-        let total = of(segment.total);
-        sums.0 = sums.0.plus(&of(segment.bad));
-        sums.1 = sums.1.plus(&Fraction::from(segment.target).rest().times(&total));
-        sums.2 = sums.2.plus(&total);
-    }
-    sums
-}
 
 /// One report per group over the reports of all objectives, which tell their objective.
 pub(super) fn combine(slo: &Slo, members: &[(Decimal, Report)]) -> Vec<Report> {
@@ -46,11 +33,7 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
                 head.exact &= report.exact;
                 head.revision = head.revision.max(report.revision);
                 head.computed_at = head.computed_at.max(report.computed_at);
-                for note in &report.notes {
-                    if !head.notes.contains(note) {
-                        head.notes.push(note.clone());
-                    }
-                }
+                add_new(&mut head.notes, &report.notes);
             }
             if slo.method != Method::Occurrences {
                 head.exact = false;
@@ -65,9 +48,9 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
             // Of a member that allows nothing one bad event is more than any budget.
             let mut beyond = false;
             for (weight, report) in counted.into_iter().copied() {
-                let (bad, allowed, _) = exactly(report);
+                let [Exactly { bad, allowed, .. }, _] = &report.exactly;
                 let weight = Fraction::from(*weight);
-                match bad.over(&allowed) {
+                match bad.over(allowed) {
                     Some(share) => burned = burned.plus(&weight.times(&share)),
                     None => beyond |= bad.is_positive() && weight.is_positive(),
                 }
@@ -96,37 +79,60 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
 
 /// Adds the counts of all members.
 fn pool(head: &mut Report, members: &[&(Decimal, Report)]) {
-    let mut sums = (Fraction::zero(), Fraction::zero(), Fraction::zero());
+    let mut sums = [Exactly::default(), Exactly::default()];
+    let mut first_values = Sum::default();
     head.targets.clear();
     head.notes.clear();
     head.anomalies.clear();
     head.slices = None;
     head.exact = true;
+    head.coverage = Coverage::default();
+    head.excluded = ExcludedPart::default();
+    head.uncounted.series = 0;
     for (_, report) in members {
-        let (bad, allowed, total) = exactly(report);
-        sums = (sums.0.plus(&bad), sums.1.plus(&allowed), sums.2.plus(&total));
+        sums.iter_mut().zip(&report.exactly).for_each(|(sum, own)| sum.add(own));
         head.targets.extend(report.targets.iter().cloned());
-        for anomaly in &report.anomalies {
-            if !head.anomalies.contains(anomaly) {
-                head.anomalies.push(anomaly.clone());
-            }
-        }
+        head.coverage.slices += report.coverage.slices;
+        head.coverage.with_data += report.coverage.with_data;
+        head.excluded.slices += report.excluded.slices;
+        head.excluded.bad += report.excluded.bad;
+        head.excluded.total += report.excluded.total;
+        head.excluded.after_the_fact |= report.excluded.after_the_fact;
+        add_new(&mut head.excluded.ids, &report.excluded.ids);
+        first_values.add(report.uncounted.first_values.0);
+        head.uncounted.series += report.uncounted.series;
+        add_new(&mut head.anomalies, &report.anomalies);
         head.exact &= report.exact;
         head.revision = head.revision.max(report.revision);
         head.computed_at = head.computed_at.max(report.computed_at);
-        for note in &report.notes {
-            if !head.notes.contains(note) {
-                head.notes.push(note.clone());
-            }
+        add_new(&mut head.notes, &report.notes);
+    }
+    head.uncounted.first_values = Count::from(first_values);
+    let [adjusted, raw] = &sums;
+    head.bad = Count(adjusted.bad.to_f64());
+    head.total = Count(adjusted.total.to_f64());
+    head.good = Count(adjusted.total.minus(&adjusted.bad).to_f64());
+    head.sli = adjusted.sli();
+    head.effective_target =
+        adjusted.allowed.over(&adjusted.total).map(|share| share.rest().to_f64());
+    head.allowed_bad = head.sli.map(|_| adjusted.allowed.to_f64());
+    head.budget_remaining = adjusted.remaining();
+    head.met = adjusted.met();
+    head.raw = RawPart {
+        bad: Count(raw.bad.to_f64()),
+        total: Count(raw.total.to_f64()),
+        sli: raw.sli(),
+        budget_remaining: raw.remaining(),
+        met: raw.met(),
+    };
+    head.exactly = sums;
+}
+
+/// Adds what is not there yet.
+fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !all.contains(one) {
+            all.push(one.clone());
         }
     }
-    let (bad, allowed, total) = sums;
-    head.bad = Count(bad.to_f64());
-    head.total = Count(total.to_f64());
-    head.good = Count(total.minus(&bad).to_f64());
-    head.sli = bad.over(&total).map(|share| share.rest().to_f64());
-    head.effective_target = allowed.over(&total).map(|share| share.rest().to_f64());
-    head.allowed_bad = head.sli.map(|_| allowed.to_f64());
-    head.budget_remaining = head.sli.and(bad.over(&allowed).map(|share| share.rest().to_f64()));
-    head.met = total.is_positive().then(|| bad <= allowed);
 }

@@ -6,8 +6,8 @@ use crate::slo::count::Group;
 use crate::slo::definition::{Method, NoData, Objective, Part, Slice, ZeroTraffic};
 use crate::slo::fraction::Fraction;
 use crate::slo::report::{
-    Anomaly, Count, Coverage, ExcludedPart, Instant, Lacks, RawPart, Report, Segment, SlicesPart,
-    Status, Uncounted,
+    Anomaly, Count, Coverage, Exactly, ExcludedPart, Instant, Lacks, RawPart, Report, Segment,
+    SlicesPart, Status, Uncounted,
 };
 use crate::slo::slices::{good, part_of, shares, zone};
 use crate::slo::tally::Tally;
@@ -170,6 +170,10 @@ impl Evaluator<'_> {
             exact: true,
             notes: self.notes(time),
             lacks: Lacks::default(),
+            exactly: [
+                Exactly { bad: events.bad, allowed, total: events.total },
+                Exactly { bad: raw_events.bad, allowed: raw_allowed, total: raw_events.total },
+            ],
             uncounted: Uncounted {
                 first_values: Count::from(raw_all.first_values.0),
                 series: raw_all.first_values.1,

@@ -188,3 +188,38 @@ fn the_end_of_a_rule_is_an_instant() {
     // Half past two is half past one in UTC.
     assert_eq!((days("20260328T013000Z"), days("20260328T012959Z")), (2, 1));
 }
+
+#[test]
+fn an_exclusion_of_labels_is_one_of_an_expression_that_keeps_them() {
+    let bench = Bench::new();
+    for hypervisor in ["hv1", "hv2"] {
+        let name = format!(r#"load{{hypervisor="{hypervisor}"}}"#);
+        bench.push(&name, (0..=12).map(|i| (T0 + i * 5 * MINUTE, 1.0)));
+    }
+    let documents = format!(
+        "apiVersion: openslo/v1
+kind: SLO
+metadata: {{name: case}}
+spec:
+  service: tests
+  budgetingMethod: Timeslices
+  timeWindow: [{{duration: 1h, isRolling: true}}]
+  indicator:
+    metadata: {{name: case-sli}}
+    spec:
+      ratioMetric:
+        counter: false
+        good: {{metricSource: {{type: nines, spec: {{query: 'max by (hypervisor) (load) * 0.5', groupBy: [hypervisor]}}}}}}
+        total: {{metricSource: {{type: nines, spec: {{query: 'max by (hypervisor) (load)', groupBy: [hypervisor]}}}}}}
+  objectives: [{{displayName: case, target: 0.9, timeSliceWindow: 5m, timeSliceTarget: 0.9}}]
+{}",
+        exclusion("exclude", ", labels: {hypervisor: hv1}")
+            .replace("2026-03-29T01:30:00", "2026-01-01T00:10:00")
+            .replace("2026-03-29T02:30:00", "2026-01-01T00:20:00")
+    );
+    let reports = bench.reports(&documents, T0, T0 + HOUR);
+    let counted: Vec<_> =
+        reports.iter().map(|report| (report.total, report.excluded.slices)).collect();
+    assert_eq!(counted, [(Count(10.0), 2), (Count(12.0), 0)]);
+    assert!(reports.iter().all(|report| !report.exact));
+}

@@ -291,7 +291,14 @@ spec:
     assert_eq!((weighted.budget_remaining, weighted.met), (Some(0.0), Some(true)));
     let worst = of("worst");
     assert_eq!((worst.budget_remaining, worst.met), (Some(-0.5), Some(false)));
-    near(of("pooled").budget_remaining, 49.0 / 102.0);
+    let pooled = of("pooled");
+    near(pooled.budget_remaining, 49.0 / 102.0);
+    assert_eq!((pooled.raw.bad, pooled.raw.total), (Count(530.0), Count(1_020_000.0)));
+    assert_eq!(
+        (pooled.raw.budget_remaining, pooled.raw.met),
+        (pooled.budget_remaining, Some(true))
+    );
+    assert_eq!((pooled.coverage.slices, pooled.coverage.with_data), (24, 2));
 }
 
 #[test]
