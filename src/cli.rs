@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(Box<ServeArgs>),
-    /// Flush the log into blocks, merge and compress them, without a server
+    /// Flush the log into blocks, merge and compress them and roll up the days that are over, without a server
     ///
     /// The data directory must not be in use. What is done may be broken off at any time: nothing is lost, and
     /// it goes on at the next call. Exit code 0: done; 1: failed, or blocks are damaged; 2: wrong usage.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use nines_storage::{DbStats, ReplayProgress};
 
+use super::history::roll_up;
 use super::{open_store, print_line};
 use crate::clock::{format_rfc3339, now_ms};
 use crate::config::Config;
@@ -14,7 +15,7 @@ use crate::telemetry::init_logging;
 /// Time between two lines about the replay.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Flushes, merges and compresses every tenant, telling what it does.
+/// Flushes, merges, compresses and rolls up every tenant, telling what it does.
 pub(super) fn compact(config: &Config) -> anyhow::Result<()> {
     let dir = &config.data;
     anyhow::ensure!(
@@ -34,7 +35,7 @@ pub(super) fn compact(config: &Config) -> anyhow::Result<()> {
             ));
         }
     })?;
-    let mut damaged = 0;
+    let (mut damaged, mut left_out) = (0, 0);
     for (tenant, db) in store.tenants() {
         let (begun, before) = (Instant::now(), db.stats());
         print_line(&format!("{tenant}: {} series in memory", before.head_series));
@@ -52,9 +53,16 @@ pub(super) fn compact(config: &Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot compact tenant {tenant}"))?;
         print_line(&summary(&tenant, &before, &db.stats(), begun.elapsed()));
         damaged += db.damaged_blocks();
+        match roll_up(&tenant, &db, now_ms()) {
+            Ok(days) => left_out += days,
+            // Of which days a damaged block has samples may not be known.
+            Err(error) if damaged > 0 => print_line(&format!("{error:#}")),
+            Err(error) => return Err(error),
+        }
     }
     store.close().context("cannot close the store")?;
     anyhow::ensure!(damaged == 0, "{damaged} damaged blocks were left as they are, see above");
+    anyhow::ensure!(left_out == 0, "{left_out} days were left out, see above");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nines_storage::history::{Day, History, Part, State, Tier, TierSize};
-use nines_storage::{Histories, ReplayProgress, RolledDay};
+use nines_storage::{Db, Histories, ReplayProgress, RolledDay};
 
 use super::{HistoryArgs, HistoryCommand, HistoryCompactArgs, USAGE};
 use super::{fail, finish, in_use, load, open_store, print_line};
@@ -68,21 +68,27 @@ fn compact(config: &Config, now_ms: i64, rebuild: bool) -> anyhow::Result<()> {
         if rebuild {
             db.history()?.outdate_all()?;
         }
-        let mut total = Total::default();
-        let mut begun = |day, left| {
-            print_line(&format!("{tenant}: rolling up {day}, {left} days left"));
-        };
-        db.roll_all_telling(now_ms, &mut begun, &mut |rolled| total.add(rolled))
-            .with_context(|| format!("cannot roll up tenant {tenant}"))?;
-        print_line(&format!("{tenant}: {}", total.told()));
-        for day in db.days_not_rolled_up() {
-            left_out += 1;
-            print_line(&format!("{tenant}: {day} is left out, a block is damaged"));
-        }
+        left_out += roll_up(&tenant, &db, now_ms)?;
     }
     store.close().context("cannot close the store")?;
     anyhow::ensure!(left_out == 0, "{left_out} days were left out, see above");
     Ok(())
+}
+
+/// Rolls up the days of a tenant that are due, telling of each. Answers how many were left out because of damage.
+pub(super) fn roll_up(tenant: &str, db: &Db, now_ms: i64) -> anyhow::Result<usize> {
+    let mut total = Total::default();
+    let mut begun = |day, left| {
+        print_line(&format!("{tenant}: rolling up {day}, {left} days left"));
+    };
+    db.roll_all_telling(now_ms, &mut begun, &mut |rolled| total.add(rolled))
+        .with_context(|| format!("cannot roll up tenant {tenant}"))?;
+    print_line(&format!("{tenant}: {}", total.told()));
+    let left_out = db.days_not_rolled_up();
+    for day in &left_out {
+        print_line(&format!("{tenant}: {day} is left out, a block is damaged"));
+    }
+    Ok(left_out.len())
 }
 
 /// What was rolled up.

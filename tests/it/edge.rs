@@ -122,6 +122,8 @@ fn compact_settles_a_data_directory_that_nobody_uses() {
     let server = Server::start(&data, &[]);
     let samples: Vec<(i64, f64)> = (0..600).map(|i| (now - i * 1000, i as f64)).rev().collect();
     assert_eq!(server.write(&[(UP, &samples)]).status, 204);
+    let before = now - 3 * 86_400_000;
+    assert_eq!(server.write(&[(UP, &[(before, 1.0), (before + 1000, 2.0)])]).status, 204);
     let (code, said) = compact(&data);
     assert_eq!(code, Some(1));
     assert!(said.contains("is used by another nines"), "{said}");
@@ -129,12 +131,13 @@ fn compact_settles_a_data_directory_that_nobody_uses() {
     let (code, said) = compact(&data);
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("0 blocks of 0 bytes before") && said.contains("; 600 samples"),
+        said.contains("0 blocks of 0 bytes before") && said.contains("; 602 samples"),
         "{said}"
     );
+    assert!(said.contains("rolling up "), "{said}");
     let (code, again) = compact(&data);
     assert_eq!(code, Some(0), "{again}");
-    assert!(!again.contains("merging"), "settled: {again}");
+    assert!(!again.contains("merging") && !again.contains("rolling up "), "settled: {again}");
     let server = Server::start(&data, &[]);
     let count = server.query("count_over_time(up[20m])", now as f64 / 1000.0);
     assert_eq!(count["result"][0]["value"][1], "600");
