@@ -10,6 +10,7 @@ mod selected;
 mod serve;
 mod slo;
 mod suggest;
+mod trial;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

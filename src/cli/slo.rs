@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::look::{self, LookCommand};
 use super::suggest::{self, SuggestArgs};
+use super::trial::{self, TestArgs};
 use super::{USAGE, fail, load, open_store, print_line};
 use crate::clock::now_ms;
 use crate::slo::decimal::Decimal;
@@ -27,6 +28,13 @@ pub(super) enum SloCommand {
     ///
     /// Exit code 0: nothing is, but for warnings; 1: something is; 2: wrong usage.
     Validate(ValidateArgs),
+    /// Run tests of definitions: samples that a file makes up, and what SLOs are to say of them
+    ///
+    /// A test is a YAML document with input_series (in the notation of promtool), and slo_tests that name an SLO, a
+    /// time and what is expected of any fields of its figures. Counts are compared exactly, ratios to a relative
+    /// difference of 1e-12. Exit code 0: all is as expected; 1: something is not, or is wrong with the files; 2: wrong
+    /// usage.
+    Test(TestArgs),
     /// Convert definitions of another tool and print them as OpenSLO v1
     ///
     /// What cannot be carried over is told. Exit code 0: all documents are converted; 1: some have errors; 2: wrong
@@ -102,6 +110,7 @@ pub(super) struct SetTargetArgs {
 pub(super) fn run(command: SloCommand) -> ExitCode {
     match command {
         SloCommand::Validate(args) => validate(&args),
+        SloCommand::Test(args) => trial::run(&args),
         SloCommand::Import(args) => convert(&args),
         SloCommand::SetTarget(args) => change(&args),
         SloCommand::Suggest(args) => match suggest::run(&args) {

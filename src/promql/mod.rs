@@ -22,6 +22,7 @@ pub mod functions;
 mod info;
 mod lexer;
 mod matching;
+pub mod notation;
 mod number;
 mod order;
 mod parse_error;

@@ -34,4 +34,5 @@ pub mod sum;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 pub mod yaml;

@@ -28,6 +28,7 @@ mod script_histogram;
 mod server;
 mod slo_sla;
 mod slo_suggest;
+mod slo_trials;
 mod tidy;
 mod tiling;
 mod year;

@@ -3,16 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use nines::promql::SampleValue as Sample;
 use nines_storage::Result;
-use nines_storage::model::{Histogram, Labels, Matcher, SeriesData, TimeRange};
+use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
-
-/// A sample as it is loaded.
-#[derive(Debug, Clone)]
-pub(crate) enum Sample {
-    Float(f64),
-    Histogram(Arc<Histogram>),
-}
 
 /// A store of samples by series and time; a later sample replaces an earlier one of the same time.
 #[derive(Debug, Default)]

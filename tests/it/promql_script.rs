@@ -1,11 +1,10 @@
 //! The language of Prometheus's PromQL test scripts: `load`, `clear`, `eval instant`, `eval range` with what
 //! is expected below them.
 
-use nines::promql::parse_selector;
-use nines_storage::model::{Labels, stale_nan};
+use nines::promql::notation::{Run, number, parse_series, parse_values};
+use nines_storage::model::Labels;
 
 use crate::memory::Sample;
-use crate::script_histogram::{Written, number};
 
 /// A command and the line it stands on.
 #[derive(Debug)]
@@ -205,9 +204,9 @@ fn unquote(text: &str) -> Option<String> {
 /// A label set and the values behind it.
 fn series(line: &str) -> Option<(Labels, Vec<Option<Sample>>)> {
     let end = description_end(line)?;
-    let matchers = parse_selector(&line[..end]).ok()?;
-    let labels = Labels::from_pairs(matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())));
-    Some((labels, values(line[end..].trim())?))
+    let labels = parse_series(&line[..end]).ok()?;
+    let runs = parse_values(&line[end..]).ok()?;
+    Some((labels, runs.iter().flat_map(Run::values).collect()))
 }
 
 fn description_end(line: &str) -> Option<usize> {
@@ -235,98 +234,6 @@ fn description_end(line: &str) -> Option<usize> {
         }
     }
     (!inside).then_some(line.len())
-}
-
-/// Values as `1 2 _ 3+1x5 stale {{count:1}}x2`.
-fn values(text: &str) -> Option<Vec<Option<Sample>>> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (token, next) = token(rest)?;
-        rest = next.trim_start();
-        expand(token, &mut out)?;
-    }
-    Some(out)
-}
-
-fn token(text: &str) -> Option<(&str, &str)> {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.checked_sub(1)?,
-            c if c.is_whitespace() && depth == 0 => return Some((&text[..at], &text[at..])),
-            _ => {}
-        }
-    }
-    Some((text, ""))
-}
-
-fn expand(token: &str, out: &mut Vec<Option<Sample>>) -> Option<()> {
-    if token.contains("{{") {
-        return expand_histogram(token, out);
-    }
-    if let Some(count) = token.strip_prefix("_x") {
-        out.extend(std::iter::repeat_n(None, count.parse().ok()?));
-        return Some(());
-    }
-    match token {
-        "_" => out.push(None),
-        "stale" => out.push(Some(Sample::Float(stale_nan()))),
-        _ => expand_float(token, out)?,
-    }
-    Some(())
-}
-
-fn expand_float(token: &str, out: &mut Vec<Option<Sample>>) -> Option<()> {
-    let times_at = token.rfind('x');
-    if let Some(value) = number(token) {
-        out.push(Some(Sample::Float(value)));
-        return Some(());
-    }
-    let (head, times) = (&token[..times_at?], token[times_at? + 1..].parse::<u32>().ok()?);
-    if head == "stale" {
-        out.extend(std::iter::repeat_n(Some(Sample::Float(stale_nan())), times as usize + 1));
-        return Some(());
-    }
-    if let Some(value) = number(head) {
-        out.extend(std::iter::repeat_n(Some(Sample::Float(value)), times as usize + 1));
-        return Some(());
-    }
-    // The sign between start and step is not the first character and not behind an exponent.
-    let sign_at = head
-        .char_indices()
-        .skip(1)
-        .find(|&(at, c)| (c == '+' || c == '-') && !head[..at].ends_with(['e', 'E']))?
-        .0;
-    let (mut value, step) = (number(&head[..sign_at])?, number(&head[sign_at..])?);
-    for _ in 0..=times {
-        out.push(Some(Sample::Float(value)));
-        value += step;
-    }
-    Some(())
-}
-
-fn expand_histogram(token: &str, out: &mut Vec<Option<Sample>>) -> Option<()> {
-    let (first, rest) = token.strip_prefix("{{")?.split_once("}}")?;
-    let start = Written::parse(first)?;
-    let sample =
-        |written: &Written| Some(Sample::Histogram(std::sync::Arc::new(written.histogram())));
-    if rest.is_empty() {
-        out.push(sample(&start));
-        return Some(());
-    }
-    if let Some(times) = rest.strip_prefix('x') {
-        out.extend(std::iter::repeat_n(sample(&start), times.parse::<usize>().ok()? + 1));
-        return Some(());
-    }
-    let sign = if rest.starts_with('-') { -1.0 } else { 1.0 };
-    let (step, times) = rest.get(1..)?.strip_prefix("{{")?.split_once("}}x")?;
-    let step = Written::parse(step)?;
-    for i in 0..=times.parse::<u32>().ok()? {
-        out.push(sample(&start.plus(&step, sign * f64::from(i))));
-    }
-    Some(())
 }
 
 /// `1h30m`, `90s`, `250ms`, `-1m`, or seconds.

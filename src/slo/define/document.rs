@@ -73,7 +73,8 @@ pub(super) fn read(name: &str, text: &str) -> File {
         report.error(fault.spot, "", fault.code, fault.message);
     }
     let mut drafts = Vec::new();
-    for document in documents.iter().filter(|document| !document.faulty) {
+    let defines = |document: &&Document| !document.faulty && !is_test(&document.root);
+    for document in documents.iter().filter(defines) {
         for node in convert::to_v1(&document.root, &report) {
             drafts.extend(one(&node, document, &report));
         }
@@ -81,6 +82,11 @@ pub(super) fn read(name: &str, text: &str) -> File {
     let mut diagnostics = report.into_diagnostics();
     super::sort(&mut diagnostics);
     File { drafts, diagnostics }
+}
+
+/// Whether a document is a test of definitions, which may stand beside them.
+fn is_test(root: &Node) -> bool {
+    root.get("apiVersion").is_none() && root.get("slo_tests").is_some()
 }
 
 /// Reads one document of OpenSLO v1 or our own; `document` is what it was written as.

@@ -10,6 +10,16 @@ use crate::slo::definition::{Definitions, Place, Selector, Sli, Slo};
 use crate::slo::diagnostic::Diagnostic;
 use crate::slo::yaml::{self, Content, Node};
 
+/// A bucket with that bound is not there.
+const BOUND_MISSING: &str = "bucket-bound-missing";
+/// A selector selects nothing.
+const NO_SERIES: &str = "no-series";
+/// A counter falls.
+const NOT_A_COUNTER: &str = "not-a-counter";
+/// A label to group by is nowhere.
+const GROUP_LABEL_ABSENT: &str = "group-label-absent";
+/// All rules about series.
+pub const CODES: [&str; 4] = [BOUND_MISSING, NO_SERIES, NOT_A_COUNTER, GROUP_LABEL_ABSENT];
 /// Days before now whose samples are looked at.
 const DAYS_CHECKED: i64 = 7;
 /// Series of a selector whose samples are looked at, at most.
@@ -162,13 +172,13 @@ impl Live<'_> {
                         around(&bucket.value, &bounds)
                     );
                     told.push(
-                        self.error("bucket-bound-missing", message)
+                        self.error(BOUND_MISSING, message)
                             .hint("latencies are exact at bounds of buckets only"),
                     );
                 }
                 _ => {
                     let message = "no series matches".to_owned();
-                    told.push(self.error("no-series", message).warning());
+                    told.push(self.error(NO_SERIES, message).warning());
                 }
             }
             return Ok(());
@@ -182,7 +192,7 @@ impl Live<'_> {
             let meant = nearest(label, names);
             let hint = meant.map(|name| format!("did you mean {name}?")).unwrap_or_default();
             let message = format!("no series has the label {label:?} of groupBy");
-            told.push(self.error("group-label-absent", message).warning().hint(hint));
+            told.push(self.error(GROUP_LABEL_ABSENT, message).warning().hint(hint));
         }
         if kind == Kind::Counter
             && let Some((labels, decreases)) = self.falling(matchers)?
@@ -191,7 +201,7 @@ impl Live<'_> {
                 "{labels} is no counter: it fell {decreases} times in a day without a reset"
             );
             told.push(
-                self.error("not-a-counter", message)
+                self.error(NOT_A_COUNTER, message)
                     .warning()
                     .hint("use a thresholdMetric for a gauge"),
             );

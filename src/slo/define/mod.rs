@@ -26,15 +26,18 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod times;
+mod trial;
 
 use super::definition::{Definitions, Place};
 use super::diagnostic::Diagnostic;
 use reader::Field;
 
 pub use edit::{EditError, set_target};
-pub use live::check as check_live;
+pub use live::{CODES as LIVE_CODES, check as check_live};
+pub(super) use nearest::nearest;
 pub use registry::{Registry, Snapshot, Watch};
-pub use source::{load_dir, load_paths};
+pub use source::{load_dir, load_files, load_paths};
+pub use trial::{Asking, Expected, Question, Step, Trial, TrialSeries, Want, load_trials};
 
 /// A name in a document that another one should have.
 #[derive(Debug, Clone)]

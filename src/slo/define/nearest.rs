@@ -4,7 +4,10 @@
 const WORD_CHARS_MAX: usize = 64;
 
 /// The word of `known` that takes the fewest changes to become `word`; none that takes more than a third of it.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::slo) fn nearest<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let letters: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
     if letters.len() > WORD_CHARS_MAX {
         return None;

@@ -38,6 +38,26 @@ pub fn load_dir(dir: &Path) -> io::Result<(Definitions, Vec<Diagnostic>)> {
 /// # Errors
 /// When one of them is not there, or a directory cannot be listed.
 pub fn load_paths(paths: &[PathBuf]) -> io::Result<(Definitions, Vec<Diagnostic>)> {
+    let files: Vec<File> = listed(paths)?.iter().map(|path| read(path)).collect();
+    let linked = link::link(&files.iter().collect::<Vec<_>>(), None);
+    let mut diagnostics: Vec<Diagnostic> =
+        files.into_iter().flat_map(|file| file.diagnostics).collect();
+    diagnostics.extend(linked.diagnostics);
+    super::sort(&mut diagnostics);
+    Ok((linked.definitions, diagnostics))
+}
+
+/// The names and texts of the files that [`load_paths`] reads, without those that cannot be read.
+///
+/// # Errors
+/// When one of them is not there, or a directory cannot be listed.
+pub fn load_files(paths: &[PathBuf]) -> io::Result<Vec<(String, String)>> {
+    let all = listed(paths)?.into_iter();
+    Ok(all.filter_map(|path| Some((path.display().to_string(), read_text(&path).ok()?))).collect())
+}
+
+/// Files, and those of directories.
+pub(super) fn listed(paths: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
     let mut all = BTreeSet::new();
     for path in paths {
         let told =
@@ -48,13 +68,7 @@ pub fn load_paths(paths: &[PathBuf]) -> io::Result<(Definitions, Vec<Diagnostic>
             all.insert(path.clone());
         }
     }
-    let files: Vec<File> = all.iter().map(|path| read(path)).collect();
-    let linked = link::link(&files.iter().collect::<Vec<_>>(), None);
-    let mut diagnostics: Vec<Diagnostic> =
-        files.into_iter().flat_map(|file| file.diagnostics).collect();
-    diagnostics.extend(linked.diagnostics);
-    super::sort(&mut diagnostics);
-    Ok((linked.definitions, diagnostics))
+    Ok(all)
 }
 
 /// The files of definitions below a directory; hidden ones are none.
@@ -95,7 +109,8 @@ pub(super) fn read(path: &Path) -> File {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+/// The text of a file, if it is not too long.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     if fs::metadata(path)?.len() > TEXT_BYTES_MAX as u64 {
         return Err(io::Error::other(format!("it is longer than {TEXT_BYTES_MAX} bytes")));
     }
