@@ -11,6 +11,8 @@ mod serve;
 mod slo;
 mod suggest;
 mod trial;
+mod validate;
+mod versions;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -56,7 +58,7 @@ enum Command {
     /// imported; 1: something is not, see the lines before; 2: wrong usage.
     #[command(subcommand)]
     Import(import::ImportCommand),
-    /// Check, convert and change definitions of SLOs
+    /// What SLOs say; and their definitions checked, tested, converted and changed
     #[command(subcommand)]
     Slo(slo::SloCommand),
     /// Time that is counted otherwise in SLOs: make, list and revoke

@@ -21,6 +21,7 @@ use crate::slo::diagnostic::{Diagnostic, Severity};
 use crate::slo::evaluate::Asked;
 use crate::slo::journal::{Journal, Journals};
 use crate::slo::rows::{Format, table};
+use crate::slo::versions::versions;
 use crate::slo::{amend, sla};
 use crate::ui;
 
@@ -122,7 +123,13 @@ fn definitions(dir: &std::path::Path) -> anyhow::Result<Definitions> {
 }
 
 impl Server {
-    fn new(url: &str, tenant: &str) -> anyhow::Result<Self> {
+    /// What is wrong with documents, and what does not fit to the series of the tenant.
+    pub(super) fn validate(&self, documents: String) -> anyhow::Result<Value> {
+        self.json(Method::POST, &["validate"], &[("live", "true")], Some(documents))
+    }
+
+    /// The server at an address.
+    pub(super) fn new(url: &str, tenant: &str) -> anyhow::Result<Self> {
         let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
         let url = parsed.with_context(|| {
             format!("{url:?} is not the address of a server; write one like http://127.0.0.1:9999")
@@ -211,6 +218,12 @@ impl Data {
         Ok(self.journals.existing(&self.tenant)?)
     }
 
+    /// An exclusion of the journal as the list has it.
+    fn journaled(&self, journal: &Journal, name: &str) -> Option<amend::Listed> {
+        let all = amend::list(&self.definitions, Some(&journal.book()));
+        all.into_iter().find(|one| one.source == "journal" && one.exclusion.name == name)
+    }
+
     fn sla(&self, name: &str) -> anyhow::Result<&Sla> {
         self.definitions.slas.get(name).with_context(|| {
             format!(
@@ -282,6 +295,20 @@ impl Place {
         }
     }
 
+    /// What an SLO was over time.
+    pub(super) fn versions(&self, name: &str) -> anyhow::Result<Value> {
+        match self {
+            Self::Server(server) => {
+                server.json(Method::GET, &["slos", name, "versions"], &[], None)
+            }
+            Self::Data(data) => {
+                let journal = data.journals.definitions()?;
+                let budget = Budget::unlimited();
+                Ok(json!(versions(&data.definitions, &journal, name, &budget)?))
+            }
+        }
+    }
+
     /// All exclusions: `{"items": [...]}`.
     pub(super) fn exclusions(&self) -> anyhow::Result<Value> {
         match self {
@@ -307,21 +334,18 @@ impl Place {
                 let journal = data.journals.of(&data.tenant)?;
                 let (name, entry) =
                     amend::create(&journal, &data.definitions, &read.exclusion, now)?;
-                let made = amend::list(&data.definitions, Some(&journal.book()));
-                let made = made
-                    .into_iter()
-                    .find(|one| one.source == "journal" && one.exclusion.name == name);
+                let made = data.journaled(&journal, &name);
                 Ok(json!({ "exclusion": made, "seq": entry.seq, "diagnostics": read.warnings }))
             }
         }
     }
 
-    /// Ends an exclusion.
-    pub(super) fn revoke(&self, name: &str, author: &str, note: &str) -> anyhow::Result<()> {
+    /// Ends an exclusion: `{"exclusion": ...}`.
+    pub(super) fn revoke(&self, name: &str, author: &str, note: &str) -> anyhow::Result<Value> {
         match self {
             Self::Server(server) => {
                 let body = json!({ "author": author, "note": note }).to_string();
-                server.json(Method::POST, &["exclusions", name, "revoke"], &[], Some(body))?;
+                server.json(Method::POST, &["exclusions", name, "revoke"], &[], Some(body))
             }
             Self::Data(data) => {
                 let journal = data.journal()?;
@@ -331,9 +355,10 @@ impl Place {
                     (name, author, note),
                     now_ms(),
                 )?;
+                let made = journal.as_deref().and_then(|journal| data.journaled(journal, name));
+                Ok(json!({ "exclusion": made }))
             }
         }
-        Ok(())
     }
 
     /// The statements of an SLA since thirteen months: `{"items": [...]}`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use nines_storage::ReplayProgress;
 use nines_storage::query::Budget;
 use serde_json::json;
@@ -14,6 +14,8 @@ use serde_json::json;
 use super::look::{self, LookCommand};
 use super::suggest::{self, SuggestArgs};
 use super::trial::{self, TestArgs};
+use super::validate::against;
+use super::versions::{self, VersionsArgs};
 use super::{USAGE, fail, load, open_store, print_line};
 use crate::clock::now_ms;
 use crate::slo::decimal::Decimal;
@@ -50,11 +52,16 @@ pub(super) enum SloCommand {
     ///
     /// Exit code 0: there are some; 1: there is none, or it failed; 2: wrong usage.
     Suggest(SuggestArgs),
+    /// What an SLO was over time: its definition as nines has seen it, and its targets
+    ///
+    /// Exit code 0: told; 1: there is no such SLO, or it failed; 2: wrong usage.
+    Versions(VersionsArgs),
     #[command(flatten)]
     Look(LookCommand),
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("series").args(["data", "server"])))]
 pub(super) struct ValidateArgs {
     /// Directories and files
     #[arg(required = true, value_name = "DIR|FILE")]
@@ -65,8 +72,11 @@ pub(super) struct ValidateArgs {
     /// Compare with the series of this data directory, which must not be in use
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Compare with the series of the running server at this address
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
     /// Tenant whose series are compared
-    #[arg(long, value_name = "NAME", default_value = "anonymous", requires = "data")]
+    #[arg(long, value_name = "NAME", default_value = "anonymous", requires = "series")]
     tenant: String,
 }
 
@@ -104,6 +114,9 @@ pub(super) struct SetTargetArgs {
     /// Directory of the definitions
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs one of the commands.
@@ -115,6 +128,10 @@ pub(super) fn run(command: SloCommand) -> ExitCode {
         SloCommand::SetTarget(args) => change(&args),
         SloCommand::Suggest(args) => match suggest::run(&args) {
             Ok(any) => ExitCode::from(u8::from(!any)),
+            Err(error) => fail(1, &error),
+        },
+        SloCommand::Versions(args) => match versions::run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         },
         SloCommand::Look(command) => match look::run(command) {
@@ -131,6 +148,12 @@ fn validate(args: &ValidateArgs) -> ExitCode {
     };
     if let Some(data) = &args.data {
         match live(data, &args.tenant, &definitions) {
+            Ok(told) => diagnostics.extend(told),
+            Err(error) => return fail(1, &error),
+        }
+    }
+    if let Some(server) = &args.server {
+        match against(server, &args.tenant, &args.paths) {
             Ok(told) => diagnostics.extend(told),
             Err(error) => return fail(1, &error),
         }
@@ -206,6 +229,12 @@ fn convert(args: &ImportArgs) -> ExitCode {
 
 fn change(args: &SetTargetArgs) -> ExitCode {
     match changed(args) {
+        Ok(file) if args.json => {
+            let SetTargetArgs { slo, target, from, .. } = args;
+            let told = json!({ "slo": slo, "target": target, "from": from, "file": file });
+            print_line(&told.to_string());
+            ExitCode::SUCCESS
+        }
         Ok(file) => {
             print_line(&format!(
                 "the target of {} is {} from {} on, in {}",
@@ -221,7 +250,7 @@ fn change(args: &SetTargetArgs) -> ExitCode {
 }
 
 fn changed(args: &SetTargetArgs) -> anyhow::Result<PathBuf> {
-    let SetTargetArgs { slo, target, from, dir } = args;
+    let SetTargetArgs { slo, target, from, dir, .. } = args;
     let (definitions, _) = load_paths(std::slice::from_ref(dir))?;
     let place = definitions.slos.get(slo).map(|found| &found.place);
     let place =
@@ -285,6 +314,7 @@ spec:
             target: target.parse().unwrap(),
             from: from.to_owned(),
             dir: dir.to_owned(),
+            json: false,
         }
     }
 

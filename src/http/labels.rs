@@ -1,10 +1,13 @@
 //! `/api/v1/labels` and `/api/v1/label/<name>/values`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
-use nines_storage::query::Budget;
+use nines_storage::Db;
+use nines_storage::model::{Matcher, TimeRange};
+use nines_storage::query::{Budget, Queryable};
 
 use super::app::App;
 use super::asked::From;
@@ -14,6 +17,8 @@ use super::json::{success, write_string_list};
 use super::params::{Params, percent_decode};
 use super::run::run;
 use super::tenant::Tenant;
+use crate::slo::define::Snapshot;
+use crate::slo::published::Listing;
 
 /// The warning of an answer that was cut at `limit`.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
@@ -29,10 +34,12 @@ pub(super) async fn names(
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
     let db = app.existing_db(&tenant.0)?;
+    let slos = app.slo.snapshot();
     let body =
         run(&app, from.asks_series("labels", &tenant, &params), None, move |_, budget, _| {
-            let names = db.map(|db| db.label_names(&sets, range, budget)).transpose()?;
-            list(names.unwrap_or_default(), limit, budget)
+            let names = db.as_ref().map(|db| db.label_names(&sets, range, budget)).transpose()?;
+            let listing = listing(&slos, db.as_deref(), (&sets, range), budget);
+            list(united(names, listing.names()?), limit, budget)
         })
         .await?;
     Ok(body.into_json())
@@ -51,13 +58,37 @@ pub(super) async fn values(
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(ApiError::bad_data)?;
     let db = app.existing_db(&tenant.0)?;
+    let slos = app.slo.snapshot();
     let body =
         run(&app, from.asks_series("label_values", &tenant, &params), None, move |_, budget, _| {
-            let values = db.map(|db| db.label_values(&name, &sets, range, budget)).transpose()?;
-            list(values.unwrap_or_default(), limit, budget)
+            let values = db.as_ref().map(|db| db.label_values(&name, &sets, range, budget));
+            let listing = listing(&slos, db.as_deref(), (&sets, range), budget);
+            list(united(values.transpose()?, listing.values(&name)?), limit, budget)
         })
         .await?;
     Ok(body.into_json())
+}
+
+/// Where series that SLOs publish are looked for.
+pub(super) fn listing<'a>(
+    slos: &'a Snapshot,
+    db: Option<&'a Db>,
+    (sets, range): (&'a [Vec<Matcher>], TimeRange),
+    budget: &'a Budget,
+) -> Listing<'a> {
+    let data = db.map(|db| db as &dyn Queryable);
+    Listing { definitions: &slos.definitions, data, sets, range, budget }
+}
+
+/// Words of samples, which ascend, and those of what SLOs publish.
+fn united(of_samples: Option<Vec<String>>, of_slos: BTreeSet<String>) -> Vec<String> {
+    let mut all = of_samples.unwrap_or_default();
+    for word in of_slos {
+        if let Err(place) = all.binary_search(&word) {
+            all.insert(place, word);
+        }
+    }
+    all
 }
 
 fn list(mut items: Vec<String>, limit: Option<usize>, budget: &Budget) -> ApiResult<HeldBody> {

@@ -14,6 +14,7 @@ use super::json::{comma, success, write_string};
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
+use crate::slo::published::DESCRIPTIONS;
 
 /// `/api/v1/metadata`
 pub(super) async fn metadata(
@@ -26,12 +27,28 @@ pub(super) async fn metadata(
     let per_metric = count(&params, "limit_per_metric")?.filter(|n| *n > 0).unwrap_or(usize::MAX);
     let metric = params.get("metric").to_owned();
     let db = app.existing_db(&tenant.0)?;
+    let has_slos = !app.slo.snapshot().definitions.slos.is_empty();
     let body = run(&app, from.asks("metadata", &tenant), None, move |_, _, _| {
-        let known = db.map(|db| db.metadata()).unwrap_or_default();
+        let mut known = db.map(|db| db.metadata()).unwrap_or_default();
+        if has_slos {
+            tell_published(&mut known);
+        }
         Ok(write(&known, &metric, limit.unwrap_or(usize::MAX), per_metric))
     })
     .await?;
     Ok(json(StatusCode::OK, body))
+}
+
+/// Adds what SLOs publish.
+fn tell_published(known: &mut BTreeMap<String, Vec<Metadata>>) {
+    for (name, metric_type, help) in DESCRIPTIONS {
+        let told = Metadata {
+            metric_type: metric_type.to_owned(),
+            help: help.to_owned(),
+            unit: String::new(),
+        };
+        known.insert(name.to_owned(), vec![told]);
+    }
 }
 
 /// A count of which negative ones mean no limit.

@@ -12,7 +12,7 @@ use super::asked::From;
 use super::error::{ApiError, ApiResult};
 use super::held::{HeldBody, labels_bytes};
 use super::json::{comma, success, write_labels};
-use super::labels::TRUNCATED;
+use super::labels::{TRUNCATED, listing};
 use super::params::Params;
 use super::run::run;
 use super::tenant::Tenant;
@@ -34,6 +34,7 @@ pub(super) async fn series(
     let range = params.time_range()?;
     let sets = params.matcher_sets().map_err(|why| ApiError::invalid_param("match[]", &why))?;
     let db = app.existing_db(&tenant.0)?;
+    let slos = app.slo.snapshot();
     let body =
         run(&app, from.asks_series("series", &tenant, &params), None, move |_, budget, _| {
             let hints = SelectHints { labels_only: true, ..SelectHints::default() };
@@ -41,7 +42,14 @@ pub(super) async fn series(
             let mut memory = budget.reserve(0)?;
             let mut bytes = 0;
             let mut warnings = Vec::new();
-            if let Some(db) = db.filter(|_| range.min <= range.max) {
+            let listing = listing(&slos, db.as_deref(), (&sets, range), budget);
+            for labels in listing.series()? {
+                bytes += labels_bytes(&labels);
+                memory.add(labels.heap_bytes() + FOUND_BYTES)?;
+                found.insert(labels);
+            }
+            budget.check_series(found.len() as u64)?;
+            if let Some(db) = db.as_ref().filter(|_| range.min <= range.max) {
                 for matchers in &sets {
                     let selected = db.select(matchers, range, &hints, budget)?;
                     for i in 0..selected.len() {

@@ -200,7 +200,7 @@ fn out_of_range(at_ms: i64) -> SloError {
 }
 
 /// `28d`, `1h30m`.
-fn rolling(length_ms: i64) -> String {
+pub(super) fn rolling(length_ms: i64) -> String {
     let length = u64::try_from(length_ms).unwrap_or(0);
     crate::config::PromDuration(std::time::Duration::from_millis(length)).to_string()
 }

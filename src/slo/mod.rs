@@ -35,4 +35,5 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 pub mod trial;
+pub mod versions;
 pub mod yaml;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::definition::Slo;
+use super::definition::{Definitions, Slo};
 use super::desk::{Desk, Periods};
 use super::error::{Result, SloError};
 use super::parallel::each;
@@ -115,7 +115,13 @@ pub struct Portfolio {
 /// The team of an SLO: its label, or that of its service.
 #[must_use]
 pub fn team_of<'d>(desk: &Desk<'d>, slo: &'d Slo) -> &'d str {
-    let of_service = || desk.definitions.services.get(&slo.service)?.labels.get("team");
+    team_in(desk.definitions, slo)
+}
+
+/// The same, of definitions.
+#[must_use]
+pub fn team_in<'d>(definitions: &'d Definitions, slo: &'d Slo) -> &'d str {
+    let of_service = || definitions.services.get(&slo.service)?.labels.get("team");
     slo.labels.get("team").or_else(of_service).map_or("", String::as_str)
 }
 

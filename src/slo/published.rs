@@ -4,6 +4,8 @@
 //! `nines_slo_events_total` begins anew with every month in UTC, so that the first question about it does not count all
 //! of history; `increase` and `rate` see a counter that was reset.
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
@@ -11,15 +13,17 @@ use nines_storage::model::{Labels, METRIC_NAME, MatchOp, Matcher, SeriesData, Ti
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
 use super::count::{Asker, Group};
-use super::definition::{Calendar, Slo, TimeWindow, Unit};
-use super::desk::Desk;
+use super::definition::{Calendar, Definitions, Slo, TimeWindow, Unit};
+use super::desk::{Desk, rolling};
 use super::error::{Result, SloError};
 use super::evaluate::Asked;
-use super::portfolio::team_of;
+use super::portfolio::team_in;
 use super::report::Report;
 use super::series::burn_rate;
 use super::slices::{good, part_of};
 use super::sum::Sum;
+
+pub use listed::Listing;
 
 /// How all names begin.
 pub const PREFIX: &str = "nines_slo_";
@@ -38,6 +42,16 @@ pub const INFO: &str = "nines_slo_info";
 
 /// All of them.
 pub const NAMES: [&str; 6] = [EVENTS, SLI, TARGET, REMAINING, BURN, INFO];
+
+/// What they are: name, type and help.
+pub const DESCRIPTIONS: [(&str, &str, &str); 6] = [
+    (EVENTS, "counter", "Good and bad events of an SLO, since the beginning of the month in UTC."),
+    (SLI, "gauge", "Good of all events or slices of an SLO in its window."),
+    (TARGET, "gauge", "Target of an SLO at the time."),
+    (REMAINING, "gauge", "Share of the error budget of an SLO that is left in its window."),
+    (BURN, "gauge", "How many times faster than allowed the error budget of an SLO is spent."),
+    (INFO, "gauge", "1, with what is known of an SLO as labels."),
+];
 
 /// Windows of burn rates.
 const BURN_WINDOWS: [(&str, i64); 7] = [
@@ -77,7 +91,7 @@ impl Queryable for Published<'_> {
         let Some(name) = name else { return self.desk.data.select(matchers, range, hints, budget) };
         let mut made = Made::default();
         for slo in self.desk.definitions.slos.values() {
-            let base = base(&self.desk, name, slo);
+            let base = base(self.desk.definitions, name, slo);
             let may = |matcher: &&Matcher| match base.get(&matcher.name) {
                 Some(value) => matcher.matches(value),
                 None => true,
@@ -111,7 +125,7 @@ impl Queryable for Published<'_> {
 }
 
 /// The labels of an SLO's series that do not depend on groups and windows.
-fn base(desk: &Desk<'_>, name: &str, slo: &Slo) -> BTreeMap<String, String> {
+fn base(definitions: &Definitions, name: &str, slo: &Slo) -> BTreeMap<String, String> {
     let mut pairs = BTreeMap::new();
     let mut put = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -121,7 +135,7 @@ fn base(desk: &Desk<'_>, name: &str, slo: &Slo) -> BTreeMap<String, String> {
     put(METRIC_NAME, name);
     put("slo", &slo.name);
     put("service", &slo.service);
-    put("team", team_of(desk, slo));
+    put("team", team_in(definitions, slo));
     pairs
 }
 
@@ -219,7 +233,7 @@ fn make(
         INFO => {
             let method = ("method".to_owned(), slo.method.name().to_owned());
             let display = ("display_name".to_owned(), slo.display_name.clone());
-            let window = ("window".to_owned(), window_of(desk, slo)?);
+            let window = ("window".to_owned(), window_of(slo));
             let more = [method, display, window];
             for at in points.at.iter().filter(|at| **at <= desk.now_ms) {
                 made.put(base, more.clone(), *at, Some(1.0));
@@ -255,7 +269,7 @@ fn make(
         if asked.to_ms <= asked.from_ms {
             continue;
         }
-        let label = window_of(desk, slo)?;
+        let label = window_of(slo);
         for report in desk.evaluator(slo).evaluate(&asked)? {
             made.told(&report);
             let value = match name {
@@ -274,9 +288,9 @@ fn labels_of(report: &Report, window: &str) -> Vec<(String, String)> {
 }
 
 /// The window of an SLO as a label: `28d`, `1M`.
-fn window_of(desk: &Desk<'_>, slo: &Slo) -> Result<String> {
-    Ok(match &slo.window {
-        TimeWindow::Rolling { .. } => desk.window_at(slo, desk.now_ms)?.label,
+fn window_of(slo: &Slo) -> String {
+    match &slo.window {
+        TimeWindow::Rolling { length_ms } => rolling(*length_ms),
         TimeWindow::Calendar(calendar) => {
             let unit = match calendar.unit {
                 Unit::Day => 'd',
@@ -287,7 +301,7 @@ fn window_of(desk: &Desk<'_>, slo: &Slo) -> Result<String> {
             };
             format!("{}{unit}", calendar.n)
         }
-    })
+    }
 }
 
 fn events(

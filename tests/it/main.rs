@@ -26,6 +26,7 @@ mod promql_script;
 mod promql_scripts;
 mod script_histogram;
 mod server;
+mod slo_known;
 mod slo_sla;
 mod slo_suggest;
 mod slo_trials;

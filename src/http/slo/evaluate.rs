@@ -26,7 +26,7 @@ use crate::slo::evaluate::Asked as Interval;
 use crate::slo::report::Report;
 
 /// The name of documents that come with a request.
-const BODY: &str = "-";
+pub(super) const BODY: &str = "-";
 
 /// The interval that `from` and `to` ask for; `None` when neither is there.
 pub(super) fn interval(params: &Params) -> SloResult<Option<Interval>> {
@@ -176,15 +176,6 @@ pub(in crate::http) async fn installed(
         reports(desk, desk.slo(&name)?, interval.as_ref(), &group)
     })
     .await
-}
-
-/// `POST /validate`: what is wrong with the documents of the body.
-pub(in crate::http) async fn validate(State(app): State<Arc<App>>, content: Body) -> SloResult {
-    let text = body(&app, content).await?;
-    let (definitions, diagnostics) = load_texts(&[(BODY, &text)]);
-    let valid = diagnostics.iter().all(|one| one.severity != Severity::Error);
-    let slos: Vec<&String> = definitions.slos.keys().collect();
-    Ok(json_of(&serde_json::json!({ "valid": valid, "slos": slos, "diagnostics": diagnostics })))
 }
 
 /// A request that names what does not exist.

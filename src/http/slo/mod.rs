@@ -15,6 +15,8 @@ mod overview;
 mod reports;
 mod state;
 mod suggest;
+mod validate;
+mod versions;
 
 use std::sync::Arc;
 
@@ -34,7 +36,7 @@ const DOCUMENTS_BYTES_MAX: usize = 4 << 20;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/slo/v1/evaluate", post(evaluate::documents))
-        .route("/api/slo/v1/validate", post(evaluate::validate))
+        .route("/api/slo/v1/validate", post(validate::validate))
         .route("/api/slo/v1/suggest", get(suggest::suggest))
         .route("/api/slo/v1/slos", get(history::list))
         .route("/api/slo/v1/slos/{slo}", get(history::status))
@@ -43,6 +45,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/slo/v1/slos/{slo}/series", get(drill::series))
         .route("/api/slo/v1/slos/{slo}/contributors", get(drill::contributors))
         .route("/api/slo/v1/slos/{slo}/explain", get(drill::explain))
+        .route("/api/slo/v1/slos/{slo}/versions", get(versions::versions))
         .route("/api/slo/v1/portfolio", get(overview::portfolio))
         .route("/api/slo/v1/services", get(overview::services))
         .route("/api/slo/v1/services/{name}", get(overview::service))

@@ -15,7 +15,7 @@ use crate::slo::definition::{
 use crate::slo::diagnostic::Diagnostic;
 
 /// Annotations of nines that an SLO may have, without their prefix.
-const ANNOTATIONS: [&str; 8] = [
+const ANNOTATIONS: [&str; 10] = [
     "target-history",
     "burn-alerts",
     "signal",
@@ -24,6 +24,8 @@ const ANNOTATIONS: [&str; 8] = [
     "runbook",
     "composite",
     "zero-traffic",
+    "git-ref",
+    "author",
 ];
 /// Objectives of an SLO at most.
 const OBJECTIVES_MAX: usize = 100;

@@ -73,6 +73,8 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
     members.iter().for_each(|(_, report)| head.lacks.add(&report.lacks));
     head.status = status(head.met, head.budget_remaining);
     head.objective = String::new();
+    let versions = members.iter().map(|(_, report)| report.definition_version.as_str());
+    head.definition_version = versions.collect::<Vec<_>>().join(" ");
     head.notes.push(text);
     Some(head)
 }

@@ -3,14 +3,15 @@
 use super::adjust::Adjusted;
 use super::{Counts, Evaluator, Time};
 use crate::slo::count::Group;
-use crate::slo::definition::{Method, NoData, Objective, Part, Slice, ZeroTraffic};
+use crate::slo::definition::{Method, NoData, Objective, Part, Slice, Target, ZeroTraffic};
 use crate::slo::fraction::Fraction;
 use crate::slo::report::{
     Anomaly, Count, Coverage, Exactly, ExcludedPart, Instant, Lacks, RawPart, Report, Segment,
     SlicesPart, Status, Uncounted,
 };
-use crate::slo::slices::{good, part_of, shares, zone};
+use crate::slo::slices::{good, part_of, shares};
 use crate::slo::tally::Tally;
+use crate::slo::versions;
 
 /// Share of the budget below which what is met is at risk.
 const AT_RISK_BELOW: f64 = 0.1;
@@ -179,7 +180,7 @@ impl Evaluator<'_> {
                 series: raw_all.first_values.1,
             },
             anomalies: self.anomalies(side, &raw_all),
-            definition_version: self.definition_version(time),
+            definition_version: self.definition_version(objective, time),
             revision: 0,
             computed_at: Instant(self.now_ms),
             targets,
@@ -265,12 +266,16 @@ impl Evaluator<'_> {
     }
 
     /// Tells what says how this window is counted and judged: not what holds only later.
-    fn definition_version(&self, time: &Time) -> String {
-        let mut text = format!("{:016x} {:?}", self.slo.counts_hash, zone(self.slo));
-        for stretch in &time.stretches {
-            text.push_str(&format!(" {} {}", stretch.from_ms, stretch.target));
-        }
-        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    fn definition_version(&self, objective: &Objective, time: &Time) -> String {
+        let words = time.stretches.iter().filter_map(|stretch| {
+            // The target of the beginning of a stretch is that of all of it.
+            let begun = |target: &&Target| {
+                target.from_ms <= stretch.from_ms && target.target == stretch.target
+            };
+            let target = objective.targets.iter().rev().find(begun)?;
+            Some(versions::word(self.slo, objective, target))
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Known {
     pub since_ms: i64,
     /// The last record.
     pub last: Changed,
+    /// The entries of all records, by place in [`Book::entries`].
+    pub changes: Vec<usize>,
 }
 
 /// See the module.
@@ -93,9 +95,11 @@ impl Book {
             Recorded::Changed(changes) => {
                 for last in changes.changes {
                     let key = (last.kind.clone(), last.name.clone());
-                    let known = self.definitions.get(&key);
-                    let since_ms = known.map_or(entry.at_ms, |known| known.since_ms);
-                    self.definitions.insert(key, Known { since_ms, last });
+                    let known = self.definitions.remove(&key);
+                    let since_ms = known.as_ref().map_or(entry.at_ms, |known| known.since_ms);
+                    let mut changes = known.map(|known| known.changes).unwrap_or_default();
+                    changes.push(at);
+                    self.definitions.insert(key, Known { since_ms, last, changes });
                 }
             }
         }

@@ -241,7 +241,7 @@ pub struct Changes {
 }
 
 /// A definition that came, went or changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// `SLO`, `SLA` or `Exclusion`.
     pub kind: String,
@@ -254,4 +254,10 @@ pub struct Changed {
     /// What it promises, if it promises something.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub target: String,
+    /// What its annotation `nines.dev/git-ref` says.
+    #[serde(rename = "gitRef", default, skip_serializing_if = "String::is_empty")]
+    pub git_ref: String,
+    /// What its annotation `nines.dev/author` says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
 }

@@ -116,9 +116,7 @@ impl Journals {
             let gone = gone.map(|(key, _)| Changed {
                 kind: key.0.clone(),
                 name: key.1.clone(),
-                file: String::new(),
-                hash: String::new(),
-                target: String::new(),
+                ..Changed::default()
             });
             let changes: Vec<Changed> = changed.cloned().chain(gone).collect();
             let is_news = !changes.is_empty();
@@ -159,12 +157,17 @@ fn told(definitions: &Definitions) -> Vec<Changed> {
     for slo in definitions.slos.values() {
         let targets = slo.objectives.iter().filter_map(|one| one.targets.last());
         let targets: Vec<String> = targets.map(|target| target.target.to_string()).collect();
+        let annotation = |name: &str| {
+            slo.annotations.get(&format!("nines.dev/{name}")).cloned().unwrap_or_default()
+        };
         told.push(Changed {
             kind: "SLO".to_owned(),
             name: slo.name.clone(),
             file: slo.place.file.clone(),
             hash: format!("{:016x}", slo.document_hash),
             target: targets.join(" "),
+            git_ref: annotation("git-ref"),
+            author: annotation("author"),
         });
     }
     for sla in definitions.slas.values() {
@@ -176,6 +179,7 @@ fn told(definitions: &Definitions) -> Vec<Changed> {
             file: sla.place.file.clone(),
             hash: hash(&format!("{without_place:?}")),
             target: sla.target.to_string(),
+            ..Changed::default()
         });
     }
     for exclusion in definitions.exclusions.values() {
@@ -185,7 +189,7 @@ fn told(definitions: &Definitions) -> Vec<Changed> {
             name: exclusion.name.clone(),
             file: exclusion.place.file.clone(),
             hash: hash(&format!("{record:?}")),
-            target: String::new(),
+            ..Changed::default()
         });
     }
     told
