@@ -343,6 +343,38 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The commands that have none below them, with how they are called.
+    fn leaves(of: &clap::Command, called: &str, found: &mut Vec<(String, clap::Command)>) {
+        let called = format!("{called} {}", of.get_name());
+        if !of.has_subcommands() {
+            found.push((called, of.clone()));
+            return;
+        }
+        of.get_subcommands().for_each(|one| leaves(one, &called, found));
+    }
+
+    #[test]
+    fn commands_about_slos_have_json_and_explain_themselves() {
+        let command = Cli::command();
+        let mut all = Vec::new();
+        for name in ["slo", "exclusion", "sla", "report"] {
+            leaves(command.find_subcommand(name).unwrap(), "nines", &mut all);
+        }
+        assert!(all.len() >= 19, "{}", all.len());
+        for (called, mut one) in all {
+            assert!(one.get_arguments().any(|arg| arg.get_long() == Some("json")), "{called}");
+            for arg in one.get_arguments() {
+                assert!(arg.get_help().is_some(), "{called}: {}", arg.get_id());
+            }
+            let help = one.render_long_help().to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                help.contains("Exit code 0: "),
+                "{called} does not tell its exit codes: {help}"
+            );
+        }
+    }
+
     #[test]
     fn flags_win_over_the_file() {
         let args = [

@@ -23,11 +23,15 @@ pub(super) enum ExclusionCommand {
     /// done; 1: refused or failed, see the lines before; 2: wrong usage.
     Add(Box<AddArgs>),
     /// List all, those of files and revoked ones included
+    ///
+    /// Exit code 0: listed; 1: failed; 2: wrong usage.
     List {
         #[command(flatten)]
         place: PlaceArgs,
     },
     /// End one that was made by `add` or over HTTP; those of files are taken out there
+    ///
+    /// It stays in the list, with who ended it and why. Exit code 0: done; 1: refused or failed; 2: wrong usage.
     Revoke {
         /// Its name
         name: String,
@@ -91,7 +95,9 @@ pub(super) enum SlaCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StatementCommand {
-    /// Show one
+    /// Show one: how it stands, each group that has something to tell, and its restatements
+    ///
+    /// Exit code 0: shown; 1: failed; 2: wrong usage.
     Show {
         #[command(flatten)]
         of: StatementArgs,
@@ -100,6 +106,8 @@ pub(super) enum StatementCommand {
         revision: Option<usize>,
     },
     /// Close the figures of a period that is over, or restate closed ones if the data say something else by now
+    ///
+    /// Closed figures never change. Exit code 0: closed; 1: refused or failed; 2: wrong usage.
     Close {
         #[command(flatten)]
         of: StatementArgs,
@@ -139,7 +147,7 @@ pub(super) struct ReportArgs {
     /// The period, such as 2026-03 [default: the last one that is over]
     #[arg(long, value_name = "PERIOD", default_value = "", hide_default_value = true)]
     period: String,
-    /// csv, json, html or parquet
+    /// csv, json, html or parquet; --json is --format json
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     format: String,
     /// File to write [default: the standard output]
@@ -155,8 +163,12 @@ pub(super) fn exclusion(command: ExclusionCommand) -> ExitCode {
         ExclusionCommand::Add(args) => add(&args),
         ExclusionCommand::List { place } => list(&place),
         ExclusionCommand::Revoke { name, author, note, place } => place.open().and_then(|opened| {
-            opened.revoke(&name, &author, &note)?;
-            print_line(&format!("the exclusion {name} holds no more"));
+            let revoked = opened.revoke(&name, &author, &note)?;
+            if place.json {
+                print_line(&revoked.to_string());
+            } else {
+                print_line(&format!("the exclusion {name} holds no more"));
+            }
             Ok(())
         }),
     })

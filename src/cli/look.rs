@@ -29,16 +29,22 @@ const BACK_MS: i64 = 366 * 86_400_000;
 #[derive(Debug, Subcommand)]
 pub(super) enum LookCommand {
     /// List all with how they stand, least budget first
+    ///
+    /// Exit code 0: listed; 1: failed; 2: wrong usage.
     List {
         #[command(flatten)]
         place: PlaceArgs,
     },
     /// Show one: what it is and how it stands
+    ///
+    /// Exit code 0: shown; 1: there is none, or it failed; 2: wrong usage.
     Show {
         #[command(flatten)]
         of: Of,
     },
     /// The history of one, a line per period
+    ///
+    /// Exit code 0: told; 1: there is no such SLO, or it failed; 2: wrong usage.
     History {
         #[command(flatten)]
         of: Of,
@@ -49,6 +55,8 @@ pub(super) enum LookCommand {
         time: Time,
     },
     /// Who is to blame: bad events by the values of labels, worst first
+    ///
+    /// Exit code 0: told; 1: there is no such SLO, or it failed; 2: wrong usage.
     Contributors {
         #[command(flatten)]
         of: Of,
@@ -61,7 +69,9 @@ pub(super) enum LookCommand {
         #[command(flatten)]
         time: Time,
     },
-    /// Why a number is what it is: series, samples, resets, gaps
+    /// Why a number is what it is: series, samples, resets, gaps. It is told as JSON in any case
+    ///
+    /// Exit code 0: told; 1: there is no such SLO, or it failed; 2: wrong usage.
     Explain {
         #[command(flatten)]
         of: Of,
@@ -75,6 +85,8 @@ pub(super) enum LookCommand {
         time: Time,
     },
     /// What another target would have said of the last periods
+    ///
+    /// Exit code 0: told; 1: there is no such SLO, or it failed; 2: wrong usage.
     Whatif {
         #[command(flatten)]
         of: Of,
