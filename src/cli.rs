@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use nines_storage::{ReplayProgress, Store, StoreOptions};
 
 use crate::config::{Config, LogFormat, LogLevel, PromDuration, Retention, StoreUrl, Sync};
+use crate::slo::define::inputs_policy;
 
 /// Exit code of wrong usage, as clap has it.
 const USAGE: u8 = 2;
@@ -88,6 +89,8 @@ struct CompactArgs {
     /// Config file, for the settings of the store
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,9 +135,26 @@ struct HistoryCompactArgs {
     /// Time that counts as now: seconds since 1970, or such as 2026-11-20T00:00:00Z [default: the clock's]
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
-    /// Build all days anew whose samples are there, after a change of `history.policies` say
+    /// Build all days anew whose samples are there, after a change of `history.policies` or of SLOs say
     #[arg(long)]
     rebuild: bool,
+    #[command(flatten)]
+    inputs: InputsArgs,
+}
+
+/// Of commands that roll up.
+#[derive(Debug, Args)]
+struct InputsArgs {
+    /// Directory with the definitions of SLOs, whose inputs have rows in the tables of `history.slo_inputs` [default:
+    /// that of the config file]
+    #[arg(long = "slo.dir", value_name = "DIR")]
+    slo_dir: Option<PathBuf>,
+}
+
+impl InputsArgs {
+    fn set(self, config: &mut Config) {
+        config.slo.dir = self.slo_dir.or(config.slo.dir.take());
+    }
 }
 
 /// Flags of `serve`; each wins over the config file.
@@ -262,6 +282,7 @@ pub fn main() -> ExitCode {
                 Err(error) => return fail(USAGE, &error),
             };
             config.data = args.data;
+            args.inputs.set(&mut config);
             finish(compact::compact(&config))
         }
         Command::History(command) => history::run(command),
@@ -287,6 +308,17 @@ fn open_store(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Res
     let objects = crate::objects::open(&config.history)?;
     let options = StoreOptions { objects, ..selected::store_options(config)? };
     Store::open(dir, options, progress).map_err(|error| in_use(error, dir))
+}
+
+/// Opens the store for a command that rolls up: the inputs of SLOs have the rows that are set.
+fn open_store_to_roll(config: &Config, progress: &dyn Fn(ReplayProgress)) -> anyhow::Result<Store> {
+    let defined = config.slo.dir.as_deref().map(place::definitions).transpose()?;
+    let store = open_store(config, progress)?;
+    if let Some(defined) = &defined {
+        let policy = inputs_policy(defined, &config.history.slo_inputs);
+        store.options().history_policies.follow(policy.as_slice());
+    }
+    Ok(store)
 }
 
 /// Why a data directory cannot be opened; says what to do about one that is in use.

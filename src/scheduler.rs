@@ -2,6 +2,7 @@
 //! a third. Publishing the history, where there is an object store, has a fourth; closing the statements of SLAs, where
 //! objectives are defined, a fifth.
 
+mod inputs;
 mod memory;
 mod publishing;
 
@@ -16,6 +17,7 @@ use nines_storage::{DbStats, Error, Store, give_free_memory_back};
 use crate::clock::now_ms;
 use crate::http::{App, StatementCloser};
 
+use inputs::Inputs;
 pub use memory::MemoryWatch;
 use publishing::Publishing;
 
@@ -47,8 +49,12 @@ impl Scheduler {
             store: Arc::clone(&store),
             halt: Arc::clone(&halt),
         };
+        let mut inputs = Inputs::default();
+        // Before the first day is rolled up.
+        inputs.follow(&app, &store);
         let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));
         scheduler.repeat("nines-maintain", MAINTAIN_INTERVAL, move |failing| {
+            inputs.follow(&own_app, &own_store);
             maintain(&own_app, &own_store, failing)
         })?;
         let (own_app, own_store) = (Arc::clone(&app), Arc::clone(&store));

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use nines_storage::{DbStats, ReplayProgress};
 
 use super::history::roll_up;
-use super::{open_store, print_line};
+use super::{open_store_to_roll, print_line};
 use crate::clock::{format_rfc3339, now_ms};
 use crate::config::Config;
 use crate::telemetry::init_logging;
@@ -26,7 +26,7 @@ pub(super) fn compact(config: &Config) -> anyhow::Result<()> {
     init_logging(&config.log);
     print_line(&format!("opening {}", dir.display()));
     let told = Cell::new(Instant::now());
-    let store = open_store(config, &|progress: ReplayProgress| {
+    let store = open_store_to_roll(config, &|progress: ReplayProgress| {
         if told.get().elapsed() >= PROGRESS_INTERVAL {
             told.set(Instant::now());
             let ReplayProgress { segments_done, segments_total, samples } = progress;

@@ -9,7 +9,7 @@ use nines_storage::history::{Day, History, Part, State, Tier, TierSize};
 use nines_storage::{Db, Histories, ReplayProgress, RolledDay};
 
 use super::{HistoryArgs, HistoryCommand, HistoryCompactArgs, USAGE};
-use super::{fail, finish, in_use, load, open_store, print_line};
+use super::{fail, finish, in_use, load, open_store_to_roll, print_line};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::http::time::parse_time;
@@ -28,12 +28,15 @@ pub(super) fn run(command: HistoryCommand) -> ExitCode {
         Ok(now) => now.unwrap_or_else(now_ms),
         Err(error) => return fail(USAGE, &anyhow::anyhow!("--now: {error}")),
     };
-    let config = match settings(args) {
+    let mut config = match settings(args) {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error),
     };
     finish(match command {
-        HistoryCommand::Compact(args) => compact(&config, now_ms, args.rebuild),
+        HistoryCommand::Compact(args) => {
+            args.inputs.set(&mut config);
+            compact(&config, now_ms, args.rebuild)
+        }
         HistoryCommand::Stats(_) => each(&config, &mut stats),
         HistoryCommand::Ls(_) => each(&config, &mut list),
         HistoryCommand::Verify(_) => verify(&config),
@@ -62,7 +65,7 @@ fn check_dir(dir: &Path) -> anyhow::Result<()> {
 fn compact(config: &Config, now_ms: i64, rebuild: bool) -> anyhow::Result<()> {
     check_dir(&config.data)?;
     init_logging(&config.log);
-    let store = open_store(config, &|_: ReplayProgress| {})?;
+    let store = open_store_to_roll(config, &|_: ReplayProgress| {})?;
     let mut left_out = 0;
     for (tenant, db) in store.tenants() {
         if rebuild {

@@ -109,7 +109,7 @@ impl PlaceArgs {
 }
 
 /// What a directory defines. What is wrong with it is told, and the rest is taken.
-fn definitions(dir: &std::path::Path) -> anyhow::Result<Definitions> {
+pub(super) fn definitions(dir: &std::path::Path) -> anyhow::Result<Definitions> {
     let (definitions, diagnostics) = load_dir(dir).with_context(|| {
         format!(
             "cannot read the definitions of SLOs in {}: name another directory with --slo.dir",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nines_storage::StoreOptions;
-use nines_storage::history::{Keep, Policy, Tier};
+use nines_storage::history::{Keep, Policies, Policy, Tier};
 use nines_storage::model::Matcher;
 
 use crate::config::{Config, ConfigError, PromDuration, Selectors};
@@ -11,7 +11,7 @@ use crate::promql::{REGEXES_MAX, parse_selector};
 
 /// The options of the store, all of them.
 pub(super) fn store_options(config: &Config) -> Result<StoreOptions, ConfigError> {
-    let mut options = config.store_options();
+    let (mut options, mut policies) = (config.store_options(), Vec::new());
     for (i, policy) in config.history.policies.iter().enumerate() {
         let invalid = |problem: String| ConfigError::Value {
             setting: "history.policies",
@@ -28,7 +28,7 @@ pub(super) fn store_options(config: &Config) -> Result<StoreOptions, ConfigError
         }
         if !policy.tables.is_empty() {
             let tables = policy.tables.iter().map(|table| (*table).into()).collect();
-            options.history_policies.push(Policy { series, tables });
+            policies.push(Policy { series, tables });
         }
     }
     if !config.history.retention.is_empty() {
@@ -37,6 +37,7 @@ pub(super) fn store_options(config: &Config) -> Result<StoreOptions, ConfigError
         // Last: what a policy says comes before.
         options.history_keeps.push(Keep { series: None, ages });
     }
+    options.history_policies = Policies::new(policies);
     Ok(options)
 }
 
@@ -95,7 +96,8 @@ mod tests {
         let read = options(
             "  - match: '{job=\"a\"}'\n    tables: [raw]\n  - match: [up, 'x{y=~\"z.*\"}']\n    tables: [rollup_5m, raw]\n",
         );
-        let policies = read.unwrap().history_policies;
+        let options = read.unwrap();
+        let policies = options.history_policies.fixed();
         assert_eq!(policies.len(), 2);
         assert_eq!(policies[0].series, [vec![Matcher::equal("job", "a")]]);
         assert_eq!(policies[0].tables, [Tier::Raw]);
@@ -109,7 +111,7 @@ mod tests {
         let config = Config::parse(text).unwrap();
         assert_eq!(Config::parse(&config.effective_yaml()).unwrap(), config);
         let options = store_options(&config).unwrap();
-        assert_eq!(options.history_policies.len(), 1);
+        assert_eq!(options.history_policies.fixed().len(), 1);
         let days = |n: i64| Some(n * 86_400_000);
         let keeps: Vec<_> = options
             .history_keeps

@@ -13,6 +13,8 @@ use super::{PromDuration, StoreUrl};
 pub struct HistoryConfig {
     /// Series with rows in further tables.
     pub policies: Vec<PolicyConfig>,
+    /// Tables in which the series that SLOs are counted from have rows as well; empty: in none.
+    pub slo_inputs: Vec<PolicyTable>,
     /// For how long rows of tables are kept, of series that no policy says so for; 0: for ever.
     pub retention: BTreeMap<Tier, PromDuration>,
     /// Where a copy of it is kept; not at all when it is not set.
@@ -31,6 +33,7 @@ impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
             policies: Vec::new(),
+            slo_inputs: vec![PolicyTable::FiveMinutes],
             retention: BTreeMap::new(),
             url: None,
             endpoint: None,

@@ -3,6 +3,7 @@
 
 mod calendar;
 mod counters;
+mod inputs;
 mod properties;
 mod published;
 mod statements;

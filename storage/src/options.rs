@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::history::{Keep, Objects, Policy};
+use crate::history::{Keep, Objects, Policies};
 use crate::wal::{SEGMENT_BYTES, WalSync};
 
 /// Labels that make up a target unless set otherwise: what identifies a scrape, and what servers commonly
@@ -51,8 +51,8 @@ pub struct StoreOptions {
     pub wal_segment_bytes: u64,
     /// Bytes of opened history that are kept for the next query, of all tenants.
     pub rows_kept_bytes: u64,
-    /// Series with rows in further tables of the history.
-    pub history_policies: Vec<Policy>,
+    /// Series with rows in further tables of the history. Others may follow while the store is open.
+    pub history_policies: Policies,
     /// How long rows of the history are kept, the first rule that names series and table; for ever without one.
     pub history_keeps: Vec<Keep>,
     /// The object store that the history is published to, if there is one.
@@ -75,7 +75,7 @@ impl Default for StoreOptions {
             wal_bytes_max: 1 << 30,
             wal_segment_bytes: SEGMENT_BYTES,
             rows_kept_bytes: ROWS_KEPT_BYTES,
-            history_policies: Vec::new(),
+            history_policies: Policies::default(),
             history_keeps: Vec::new(),
             objects: None,
             history_kept_max: None,

@@ -132,3 +132,78 @@ fn policies_add_tables_and_are_checked() {
     let (code, said) = history(&data, &["verify"]);
     assert_eq!((code, said.contains("5 files with 8 rows are as they were")), (0, true), "{said}");
 }
+
+/// What SLOs are counted from has rows of five minutes, unless the configuration says otherwise.
+#[test]
+fn inputs_of_slos_have_the_tables_that_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let [data, slo] = ["data", "slo"].map(|name| dir.path().join(name));
+    let config = dir.path().join("nines.yml");
+    let server = Server::start(&data, &[]);
+    let sample = [((START_S + 60) * 1000, 1.5)];
+    let series: Vec<[(&str, &str); 2]> =
+        ["a", "b"].map(|job| [("__name__", "requests_total"), ("job", job)]).to_vec();
+    let written: Vec<Written<'_>> =
+        series.iter().map(|labels| (&labels[..], &sample[..])).collect();
+    let body = write_request(&written);
+    let reply = request(server.port, "POST", "/api/v1/write", WRITE_HEADERS, &body).unwrap();
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    drop(server);
+
+    let now = "2023-11-15T01:00:00Z";
+    let compact = |args: &[&str]| {
+        let (code, said) =
+            history(&data, &[&["compact", "--now", now, "--rebuild"], args].concat());
+        (code, said)
+    };
+    let dir_arg = slo.to_str().unwrap();
+    let (code, said) = compact(&["--slo.dir", dir_arg]);
+    assert_eq!((code, said.contains("name another directory with --slo.dir")), (1, true), "{said}");
+    std::fs::create_dir(&slo).unwrap();
+    let text = "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: a}\nspec:\n  service: s\n  budgetingMethod: Timeslices\n  timeWindow: [{duration: 30d, isRolling: true}]\n  indicator: {metadata: {name: i}, spec: {thresholdMetric: {metricSource: {type: nines, spec: {query: 'requests_total{job=\"a\"}'}}}}}\n  objectives: [{op: gte, value: 1, target: 0.9, timeSliceWindow: 5m, timeSliceTarget: 1.0}]\n";
+    std::fs::write(slo.join("a.yaml"), text).unwrap();
+    let told = |tables: &str| {
+        let (_, said) = history(&data, &["ls"]);
+        for table in ["raw", "rollup_5m"] {
+            let path = format!("history/{table}/date=2023-11-14/part-2023-11-14.parquet");
+            let wanted = tables.split(' ').any(|one| one == table);
+            assert_eq!(said.contains(&path), wanted, "{table}: {said}");
+            assert!(!wanted || said.contains(" rows, 1 series"), "{said}");
+        }
+    };
+    let (code, said) = compact(&["--slo.dir", dir_arg]);
+    assert_eq!((code, said.contains("rollup_5m: 1 rows in 1 files")), (0, true), "{said}");
+    told("rollup_5m");
+    let file = config.to_str().unwrap();
+    // So does the command that settles everything; it begins with the day that is outdated.
+    assert_eq!(compact(&[]).0, 0);
+    told("");
+    let outdated = [("__name__", "requests_total"), ("job", "a")];
+    let server = Server::start(&data, &[]);
+    let late: [Written<'_>; 1] = [(&outdated, &[((START_S + 50) * 1000, 1.0)])];
+    let body = write_request(&late);
+    let reply = request(server.port, "POST", "/api/v1/write", WRITE_HEADERS, &body).unwrap();
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    drop(server);
+    let data_arg = data.to_str().unwrap();
+    let all = ["compact", "--data", data_arg, "--slo.dir", dir_arg];
+    let output = Command::new(env!("CARGO_BIN_EXE_nines")).args(all).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    told("rollup_5m");
+    for (setting, tables) in
+        [("[]", ""), ("[rollup_5m, raw]", "rollup_5m raw"), ("[raw]", "raw"), ("[]", "")]
+    {
+        let text = format!("history: {{slo_inputs: {setting}}}\nslo: {{dir: '{dir_arg}'}}\n");
+        std::fs::write(&config, text).unwrap();
+        let (code, said) = compact(&["--config", file]);
+        assert_eq!(code, 0, "{said}");
+        told(tables);
+    }
+    std::fs::write(&config, "history: {slo_inputs: [rollup_1h]}\n").unwrap();
+    let (code, said) = compact(&["--config", file]);
+    assert_eq!(
+        (code, said.contains("rollup_1h") && said.contains("rollup_5m")),
+        (2, true),
+        "{said}"
+    );
+}

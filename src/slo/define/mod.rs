@@ -12,6 +12,7 @@ mod edit;
 mod exclusion;
 mod history;
 mod indicator;
+mod inputs;
 mod link;
 mod live;
 mod metadata;
@@ -33,6 +34,7 @@ use super::diagnostic::Diagnostic;
 use reader::Field;
 
 pub use edit::{EditError, set_target};
+pub use inputs::inputs_policy;
 pub use live::{CODES as LIVE_CODES, check as check_live};
 pub(super) use nearest::nearest;
 pub use registry::{Registry, Snapshot, Watch};

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{Day, FileEntry, Going, History, Month, Part, Tier};
+use crate::history::{Day, FileEntry, Going, History, Month, Part, Tables, Tier};
 
 /// Parts of which nothing more goes by the rules that have rows go now: their revisions, and how many such rules were
 /// looked at.
@@ -85,13 +85,12 @@ impl Db {
         answer
     }
 
-    /// What is left out of the rows of a day that is built now; the second says whether that is all.
-    pub(super) fn going(&self, day: Day, now_ms: i64) -> (Going<'_>, bool) {
-        let options = &self.options;
-        let going = Going::of(&options.history_keeps, day, now_ms);
-        let by_policy = options.history_policies.iter().flat_map(|policy| &policy.tables);
-        let mut tables = Tier::OF_ALL_SERIES.iter().chain([&Tier::Series]).chain(by_policy);
-        let all = tables.all(|tier| going.all(*tier));
+    /// What is left out of the rows of a day that is built now, some in these tables of a policy; the second says
+    /// whether that is all.
+    pub(super) fn going(&self, day: Day, named: Tables, now_ms: i64) -> (Going<'_>, bool) {
+        let going = Going::of(&self.options.history_keeps, day, now_ms);
+        let of_all = Tier::OF_ALL_SERIES.into_iter().chain([Tier::Series]);
+        let all = of_all.chain(named.tiers()).all(|tier| going.all(tier));
         (going, all)
     }
 }

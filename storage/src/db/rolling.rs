@@ -303,14 +303,14 @@ impl Db {
             let overlap = |block: &&Arc<Block>| block.range().overlaps(&day.input());
             (build, set.blocks.iter().filter(overlap).cloned().collect::<Vec<_>>())
         };
-        let (going, all_go) = self.going(day, now_ms);
+        let named = self.options.history_policies.named();
+        let (going, all_go) = self.going(day, named.tables(), now_ms);
         let mut samples = 0;
         if all_go {
             build.leave_out_all();
         } else {
             build.leave_out(going);
-            let policies = &self.options.history_policies;
-            let metrics = Metrics::of(&blocks, day, policies, self.metadata())?;
+            let metrics = Metrics::of(&blocks, day, named, self.metadata())?;
             *self.rolling.progress.lock() = metrics.progress();
             self.check_space_for(metrics.n_rows(), history, day)?;
             build.expect_series(metrics.n_series());

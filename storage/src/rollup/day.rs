@@ -16,7 +16,7 @@ use super::known::{Descriptions, texts_of};
 use super::parts::{ords, parts, places};
 use crate::block::Block;
 use crate::error::{Corruption, Result};
-use crate::history::{Build, Day, KnownSeries, Lasts, Policy, Row, Tables, Tier, series_order};
+use crate::history::{Build, Day, KnownSeries, Lasts, Named, Row, Tables, Tier, series_order};
 use crate::model::{METRIC_NAME, MatchOp, Matcher, SeriesData, TimeRange};
 use crate::query::{Budget, Selection, SeriesSet, Wanted};
 
@@ -61,10 +61,10 @@ impl Progress {
 }
 
 /// How much a day is: series of each metric, and what is to be written of them.
-pub(crate) struct Metrics<'p> {
+pub(crate) struct Metrics {
     /// A series counts once per block.
     n_series: BTreeMap<String, u64>,
-    policies: &'p [Policy],
+    named: Arc<Named>,
     /// What senders said.
     descriptions: Descriptions,
     /// Samples of a series on the day, as far as the blocks tell.
@@ -87,12 +87,12 @@ fn samples_per_series(blocks: &[Arc<Block>], day: Day) -> u64 {
     (samples / n_series as f64).ceil() as u64
 }
 
-impl<'p> Metrics<'p> {
+impl Metrics {
     /// Counts the series of `blocks`, which are those of `day`.
     pub(crate) fn of(
         blocks: &[Arc<Block>],
         day: Day,
-        policies: &'p [Policy],
+        named: Arc<Named>,
         descriptions: Descriptions,
     ) -> Result<Self> {
         let mut all = BTreeMap::new();
@@ -108,7 +108,7 @@ impl<'p> Metrics<'p> {
         }
         let samples = samples_per_series(blocks, day);
         let progress = Arc::new(Progress { all: all.values().sum(), done: AtomicU64::new(0) });
-        Ok(Self { n_series: all, policies, descriptions, samples, progress })
+        Ok(Self { n_series: all, named, descriptions, samples, progress })
     }
 
     /// How much of it is done, now and later.
@@ -124,7 +124,7 @@ impl<'p> Metrics<'p> {
     /// Rows of all but samples at most, and about how many of those.
     pub(crate) fn n_rows(&self) -> u64 {
         let rows = |(name, n): (&String, &u64)| {
-            let tables = Tables::of_metric(self.policies, name);
+            let tables = self.named.of_metric(name);
             let samples = if tables.raw { self.samples } else { 0 };
             n.saturating_mul((summaries(tables) + 1).saturating_add(samples))
         };
@@ -139,7 +139,7 @@ impl<'p> Metrics<'p> {
 
     /// What so many series of a metric hold at most.
     fn held_of(&self, name: &str, n_series: u64) -> u64 {
-        n_series.saturating_mul(self.held(Tables::of_metric(self.policies, name)))
+        n_series.saturating_mul(self.held(self.named.of_metric(name)))
     }
 
     /// Metrics that are read together, in order.
@@ -174,7 +174,7 @@ impl<'p> Metrics<'p> {
 /// its last ones. Fails at damage: rows that lack samples would look like any other.
 pub(crate) fn roll_up(
     blocks: &[Arc<Block>],
-    metrics: &Metrics<'_>,
+    metrics: &Metrics,
     day: Day,
     mut before: Option<&mut Lasts>,
     build: &mut Build<'_>,
@@ -190,7 +190,7 @@ pub(crate) fn roll_up(
         if let [name] = names.as_slice()
             && metrics.held_of(name, of_batch) > BATCH_ROWS
         {
-            let places = places(blocks, name, range, metrics.policies, step)?;
+            let places = places(blocks, name, range, &metrics.named, step)?;
             let parts = parts(&places, BATCH_ROWS, |tables| metrics.held(tables));
             for part in &parts {
                 let ords = ords(part, blocks.len());
@@ -212,7 +212,7 @@ impl DayWork {
     fn add(
         &mut self,
         selection: &Selection<'_>,
-        metrics: &Metrics<'_>,
+        metrics: &Metrics,
         (day, range): (Day, TimeRange),
         mut before: Option<&mut Lasts>,
         build: &mut Build<'_>,
@@ -225,7 +225,7 @@ impl DayWork {
             let labels = selection.labels(i);
             selection.read(i, range, &budget, &mut data)?;
             self.samples += data.len() as u64;
-            rows.extend(rows_of(labels, &data, day, Tables::of_series(metrics.policies, labels)));
+            rows.extend(rows_of(labels, &data, day, metrics.named.of_series(labels)));
         }
         rows.sort_by(|a, b| series_order(&a.day.labels).cmp(&series_order(&b.day.labels)));
         for one in &mut rows {
@@ -283,17 +283,18 @@ fn select(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::{Policies, Policy};
 
-    fn metrics<'p>(counts: &[(&str, u64)], policies: &'p [Policy]) -> Metrics<'p> {
+    fn metrics(counts: &[(&str, u64)], policies: Vec<Policy>) -> Metrics {
         let n_series = counts.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
-        let descriptions = Descriptions::new();
-        Metrics { n_series, policies, descriptions, samples: 5760, progress: Arc::default() }
+        let (named, descriptions) = (Policies::new(policies).named(), Descriptions::new());
+        Metrics { n_series, named, descriptions, samples: 5760, progress: Arc::default() }
     }
 
     #[test]
     fn metrics_are_read_together_up_to_a_bound() {
         let counts = [("a", 10), ("b", 20_000), ("c", 900), ("d", 100_000), ("e", 1)];
-        let all = metrics(&counts, &[]);
+        let all = metrics(&counts, Vec::new());
         assert_eq!((all.n_series(), all.n_rows()), (120_911, 120_911 * (ROWS_PER_SERIES + 1)));
         assert_eq!(all.batches(), [vec!["a", "b", "c"], vec!["d"], vec!["e"]]);
         // Of the first two there is more to hold.
@@ -301,8 +302,8 @@ mod tests {
             Matcher::new(METRIC_NAME, MatchOp::Regex, "a|b")
                 .unwrap_or_else(|error| panic!("{error}")),
         ]];
-        let policies = [Policy { series, tables: Tier::BY_POLICY.to_vec() }];
-        let all = metrics(&counts, &policies);
+        let policies = vec![Policy { series, tables: Tier::BY_POLICY.to_vec() }];
+        let all = metrics(&counts, policies);
         assert_eq!(all.n_rows(), 120_911 * (ROWS_PER_SERIES + 1) + 20_010 * (288 + 5760));
         assert_eq!(all.batches(), [vec!["a"], vec!["b"], vec!["c"], vec!["d"], vec!["e"]]);
     }

@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 
 use crate::block::Block;
 use crate::error::{Error, Result};
-use crate::history::{Policy, Tables, series_id};
+use crate::history::{Named, Tables, series_id};
 use crate::model::{METRIC_NAME, Matcher, TimeRange};
 
 /// Where a block has a series.
@@ -26,7 +26,7 @@ pub(super) fn places(
     blocks: &[Arc<Block>],
     metric: &str,
     range: TimeRange,
-    policies: &[Policy],
+    named: &Named,
     step: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<Place>> {
     let mut all = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn places(
         block.walk(&ords, range, &mut Vec::new(), &mut |ord, walk, _| {
             step()?;
             let labels = walk.labels()?;
-            let (id, tables) = (series_id(&labels), Tables::of_series(policies, &labels));
+            let (id, tables) = (series_id(&labels), named.of_series(&labels));
             all.push(Place { id, ord: ord.0, block: number, tables });
             Ok(())
         })?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nines_storage::disk::Disk;
 use nines_storage::disk::sim::{Fault, SimDisk, SimRng};
-use nines_storage::history::{Day, Policy, Row, Tier};
+use nines_storage::history::{Day, Policies, Policy, Row, Tier};
 use nines_storage::model::{Labels, Matcher, TimeRange, WindowSummary};
 use nines_storage::{Db, Store, StoreOptions};
 
@@ -592,8 +592,10 @@ fn a_policy_adds_tables_for_its_series() {
         series: vec![vec![Matcher::equal("series", "ss")]],
         tables: Tier::BY_POLICY.to_vec(),
     };
-    let store =
-        open_with(&disk, StoreOptions { history_policies: vec![policy], ..model::options() });
+    let store = open_with(
+        &disk,
+        StoreOptions { history_policies: Policies::new(vec![policy]), ..model::options() },
+    );
     let db = model::db_of(&store);
     let tables = |db: &Db| {
         let state = db.history().unwrap().state();

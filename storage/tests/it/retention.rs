@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nines_storage::disk::sim::{Fault, SimDisk};
-use nines_storage::history::{Day, Keep, Month, Policy, Tier};
+use nines_storage::history::{Day, Keep, Month, Policies, Policy, Tier};
 use nines_storage::model::{Matcher, TimeRange};
 use nines_storage::query::{Budget, Queryable, SelectHints};
 use nines_storage::{Db, Store, StoreOptions};
@@ -44,7 +44,11 @@ fn options(keeps: &[Keep]) -> StoreOptions {
     let series = vec![vec![Matcher::equal("__name__", "metric")]];
     let policy = Policy { series, tables: Tier::BY_POLICY.to_vec() };
     let history_keeps = keeps.to_vec();
-    StoreOptions { history_policies: vec![policy], history_keeps, ..model::options() }
+    StoreOptions {
+        history_policies: Policies::new(vec![policy]),
+        history_keeps,
+        ..model::options()
+    }
 }
 
 fn open(disk: &SimDisk, keeps: &[Keep]) -> Store {

@@ -5,6 +5,7 @@ mod accepted;
 mod diagnosed;
 mod edited;
 mod imported;
+mod inputs;
 mod live;
 mod registry;
 
