@@ -14,10 +14,12 @@ pub const START_MS: i64 = 1_704_067_200_000;
 pub const END_MS: i64 = START_MS + 366 * DAY_MS;
 
 /// Values of the label `kind`, one series each.
-pub const KINDS: [&str; 14] = [
-    "back", "counter", "decimal", "gauge", "infinite", "late", "minute", "quarter", "saw",
-    "second", "short", "sparse", "still", "storm",
+pub const KINDS: [&str; 16] = [
+    "back", "counter", "decimal", "dense", "gauge", "infinite", "late", "minute", "mixed",
+    "quarter", "saw", "second", "short", "sparse", "still", "storm",
 ];
+/// Those with samples of every interval from a second to five minutes.
+const DENSE: [&str; 2] = ["dense", "mixed"];
 
 /// A kind, a time and a value.
 pub type Sample = (&'static str, i64, f64);
@@ -199,6 +201,73 @@ fn series(kind: &'static str, rng: &mut SimRng) -> Vec<Sample> {
     samples
 }
 
+/// Beginnings of stretches of two days with samples that come further and further apart: samples of the first one go
+/// by their age, those of the last one stay.
+pub const STRETCHES: [i64; 3] = [day(120) + 22 * HOUR_MS, day(335) + 7 * HOUR_MS, day(346)];
+/// How long samples come how far apart, in seconds.
+const PACES: [(i64, i64); 9] = [
+    (1_500, 1),
+    (1_200, 2),
+    (2_400, 5),
+    (3_600, 10),
+    (7_200, 15),
+    (10_800, 30),
+    (21_600, 60),
+    (28_800, 120),
+    (57_600, 300),
+];
+
+/// Scrapes of a stretch, some of them missing for minutes.
+fn paced(rng: &mut SimRng, mut from: i64) -> Vec<i64> {
+    let mut times: Vec<i64> = Vec::new();
+    for (seconds, interval) in PACES {
+        let to = from + seconds * SECOND_MS;
+        let last = times.last().copied().unwrap_or(i64::MIN);
+        let more = scrapes(rng, from, to, interval * SECOND_MS);
+        times.extend(more.into_iter().filter(|ts| *ts > last));
+        from = to;
+    }
+    let mut missing_until = i64::MIN;
+    times.retain(|ts| {
+        if rng.below(250) == 0 {
+            missing_until = ts + rng.below(1200).cast_signed() * SECOND_MS;
+        }
+        *ts > missing_until
+    });
+    times
+}
+
+/// A counter with resets, or a gauge with NaN and values of every size; both with stale markers in between.
+fn dense(kind: &'static str, rng: &mut SimRng) -> Vec<Sample> {
+    let mut all = Vec::new();
+    for from in STRETCHES {
+        let mut total = 0.0;
+        for ts in paced(rng, from) {
+            let value = match (kind, rng.below(500)) {
+                (_, 0..4) => stale_nan(),
+                ("dense", n) => {
+                    total = if n == 4 { 0.3 } else { total + rng.below(90) as f64 / 7.0 };
+                    total
+                }
+                (_, 4..12) => f64::NAN,
+                (_, 12..20) => -0.0,
+                (_, 20..120) => 17.25,
+                (_, 120..126) => rng.below(99) as f64 * 1e15,
+                (_, 126..132) => rng.below(99) as f64 * -1e-9,
+                _ => rng.below(2_000_000) as f64 / 11.0 - 90_000.0,
+            };
+            all.push((kind, ts, value));
+        }
+    }
+    all
+}
+
+/// One sample in thirty comes late, and an hour around midnight.
+fn is_late_of_dense((kind, ts, _): Sample, rng: &mut SimRng) -> bool {
+    let within = day(121) - 20 * MINUTE_MS < ts && ts <= day(121) + 40 * MINUTE_MS;
+    (kind == "dense" && within) || rng.below(30) == 0
+}
+
 /// Whole days and hours that come late, and one sample in two hundred.
 fn is_late((kind, ts, _): Sample, rng: &mut SimRng) -> bool {
     let within = |from: i64, ms: i64| from < ts && ts <= from + ms;
@@ -211,8 +280,18 @@ fn is_late((kind, ts, _): Sample, rng: &mut SimRng) -> bool {
 
 pub fn year() -> Year {
     let mut rng = SimRng::new(2024);
-    let mut all: Vec<Sample> = KINDS.iter().flat_map(|kind| series(kind, &mut rng)).collect();
+    let others = KINDS.iter().filter(|kind| !DENSE.contains(kind));
+    let mut all: Vec<Sample> = others.flat_map(|kind| series(kind, &mut rng)).collect();
     all.sort_by_key(|sample| sample.1);
-    let (late, known) = all.into_iter().partition(|sample| is_late(*sample, &mut rng));
+    type Parts = (Vec<Sample>, Vec<Sample>);
+    let (mut late, mut known): Parts =
+        all.into_iter().partition(|sample| is_late(*sample, &mut rng));
+    for sample in DENSE.iter().flat_map(|kind| dense(kind, &mut rng)).collect::<Vec<_>>() {
+        let to = if is_late_of_dense(sample, &mut rng) { &mut late } else { &mut known };
+        to.push(sample);
+    }
+    for part in [&mut late, &mut known] {
+        part.sort_by_key(|sample| sample.1);
+    }
     Year { known, late }
 }

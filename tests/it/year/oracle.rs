@@ -43,7 +43,7 @@ pub const FUNCTIONS: [&str; 25] = [
 struct Range(&'static str, i64, &'static [i64]);
 
 /// Windows of whole hours: also where samples are gone, rows tell their values.
-const ALIGNED: [Range; 9] = [
+const ALIGNED: [Range; 12] = [
     Range("1h", HOUR_MS, &[day(60) + HOUR_MS, day(91), day(151) + 7 * HOUR_MS, day(366)]),
     Range(
         "3h",
@@ -55,12 +55,24 @@ const ALIGNED: [Range; 9] = [
     Range("3d", 3 * DAY_MS, &[day(61), day(84) + 5 * HOUR_MS, day(153), day(343)]),
     Range("1w", 7 * DAY_MS, &[day(77) + HOUR_MS, day(93), day(194), day(253)]),
     Range("30d", 30 * DAY_MS, &[day(31), day(91), day(366) - 5 * HOUR_MS]),
+    // Where samples come further and further apart.
+    Range(
+        "2h",
+        2 * HOUR_MS,
+        &[day(121), day(121) + HOUR_MS, day(121) + 9 * HOUR_MS, day(335) + 9 * HOUR_MS, day(347)],
+    ),
+    Range(
+        "12h",
+        12 * HOUR_MS,
+        &[day(121) + 7 * HOUR_MS, day(122), day(336), day(346) + 12 * HOUR_MS],
+    ),
+    Range("2d", 2 * DAY_MS, &[day(122), day(122) + 23 * HOUR_MS, day(337), day(348)]),
     Range("90d", 90 * DAY_MS, &[day(91), day(366)]),
     Range("365d", 365 * DAY_MS, &[day(366) - 11 * HOUR_MS, day(366)]),
 ];
 
 /// Windows that no row fits.
-const RAGGED: [Range; 8] = [
+const RAGGED: [Range; 10] = [
     Range(
         "5m",
         5 * MINUTE_MS,
@@ -68,6 +80,12 @@ const RAGGED: [Range; 8] = [
     ),
     Range("15m", 15 * MINUTE_MS, &[day(60) + 15 * MINUTE_MS, day(91) + 45 * MINUTE_MS, day(366)]),
     Range("1m40s", 100 * SECOND_MS, &[day(60) + 1_234, day(151) + 777_777]),
+    Range(
+        "10m",
+        10 * MINUTE_MS,
+        &[day(121) - 95 * MINUTE_MS, day(121) + 5 * MINUTE_MS, day(346) + 10 * MINUTE_MS, day(347)],
+    ),
+    Range("55m", 55 * MINUTE_MS, &[day(121) + 5 * MINUTE_MS, day(346) + 55 * MINUTE_MS, day(347)]),
     Range("26h30m", 26 * HOUR_MS + 30 * MINUTE_MS, &[day(61) + 1, day(92), day(339) + 12_345]),
     Range("1d", DAY_MS, &[day(77) + 1, day(192) + 1_234_567, day(350) - 1]),
     Range("7d1ms", 7 * DAY_MS + 1, &[day(84), day(345) + MINUTE_MS]),
@@ -94,7 +112,7 @@ fn texts(function: &str, range: &str) -> Vec<String> {
         "absent_over_time" => ["gauge", "late", "second"].map(of).to_vec(),
         "quantile_over_time" => vec![format!("{function}(0.9, m_total[{range}])")],
         // From 3.6 on a NaN makes it NaN, as in nines.
-        "mad_over_time" => vec![format!("{function}(m_total{{kind!=\"gauge\"}}[{range}])")],
+        "mad_over_time" => vec![format!("{function}(m_total{{kind!~\"gauge|mixed\"}}[{range}])")],
         "timestamp" => vec!["m_total".to_owned(), "timestamp(m_total)".to_owned()],
         _ => vec![format!("{function}(m_total[{range}])")],
     }
@@ -226,7 +244,7 @@ pub fn ask(prometheus: &Prometheus, question: &Question) -> Option<Answer> {
 /// A query of a range: its text, beginning, end and step.
 pub type RangeQuestion = (&'static str, i64, i64, i64);
 
-pub const RANGE_QUESTIONS: [RangeQuestion; 9] = [
+pub const RANGE_QUESTIONS: [RangeQuestion; 29] = [
     ("m_total", day(1), day(366), 12 * HOUR_MS),
     ("rate(m_total[1h])", day(58), day(95), 3 * HOUR_MS),
     ("increase(m_total[1d])", day(1), day(366), DAY_MS),
@@ -236,6 +254,28 @@ pub const RANGE_QUESTIONS: [RangeQuestion; 9] = [
     ("changes(m_total[6h])", day(85) + HOUR_MS, day(130), 6 * HOUR_MS),
     ("idelta(m_total[3h])", day(145), day(260), 7 * HOUR_MS),
     ("resets(m_total[30d])", day(30), day(366), 5 * DAY_MS + 7 * HOUR_MS),
+    // Where samples come further and further apart.
+    ("m_total", day(120) + 22 * HOUR_MS, day(121) + 4 * HOUR_MS, 5 * MINUTE_MS),
+    ("m_total", day(346), day(347), 15 * MINUTE_MS),
+    ("rate(m_total[5m])", day(120) + 22 * HOUR_MS, day(121), 5 * MINUTE_MS),
+    ("increase(m_total[5m])", day(346), day(347), 5 * MINUTE_MS),
+    ("irate(m_total[1h])", day(119), day(125), HOUR_MS),
+    ("delta(m_total[6h])", day(119), day(125), 6 * HOUR_MS),
+    ("sum_over_time(m_total{kind!=\"infinite\"}[1d])", day(118), day(366), DAY_MS),
+    ("min_over_time(m_total[3h])", day(119), day(125), HOUR_MS),
+    ("last_over_time(m_total[2h])", day(119), day(125), HOUR_MS),
+    ("present_over_time(m_total[1h])", day(334), day(350), HOUR_MS),
+    ("rate(m_total[90d])", day(90), day(366), 6 * DAY_MS),
+    // Moved in time, and asked of again.
+    ("m_total offset 7h", day(119), day(126), 3 * HOUR_MS),
+    ("increase(m_total[1d] offset 1d)", day(100), day(366), DAY_MS),
+    ("rate(m_total[3h] @ 1714528800)", day(119), day(121), 9 * HOUR_MS),
+    ("resets(m_total[1d] @ end() offset -1d)", day(119), day(122), 12 * HOUR_MS),
+    ("max_over_time(m_total[3d:1h])", day(120), day(125), 5 * HOUR_MS),
+    ("sum_over_time(increase(m_total[1h])[1d:1h])", day(119), day(124), 6 * HOUR_MS),
+    ("max_over_time(rate(m_total[5m])[1h:5m])", day(346), day(347), HOUR_MS),
+    ("last_over_time(changes(m_total[1d])[30d:1d])", day(130), day(366), 30 * DAY_MS),
+    ("count_over_time(m_total[30d:6h])", day(40), day(366), 30 * DAY_MS),
 ];
 
 /// Values by `kind` and time.
