@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nines::promql::{Engine, EngineOptions, QueryOptions, QueryResult, SampleValue, Value, parse};
+use nines::promql::{
+    Engine, EngineOptions, QueryError, QueryOptions, QueryResult, SampleValue, Value, parse,
+};
 use nines_storage::disk::sim::SimDisk;
 use nines_storage::model::{Counts, Histogram, Labels, Matcher, ResetHint, TimeRange};
 use nines_storage::query::Budget;
@@ -127,6 +129,15 @@ impl Pair {
 
 /// An instant query, or one over steps from a time on.
 pub fn ask(db: &Db, text: &str, at: i64, every: Option<(i64, i64)>) -> QueryResult {
+    try_ask(db, text, at, every).unwrap()
+}
+
+pub fn try_ask(
+    db: &Db,
+    text: &str,
+    at: i64,
+    every: Option<(i64, i64)>,
+) -> Result<QueryResult, QueryError> {
     let (engine, tree) = (Engine::new(EngineOptions::default()), parse(text).unwrap());
     let options = QueryOptions { lookback_ms: Some(LOOKBACK_MS), ..QueryOptions::default() };
     let budget = Budget::unlimited();
@@ -134,7 +145,6 @@ pub fn ask(db: &Db, text: &str, at: i64, every: Option<(i64, i64)>) -> QueryResu
         None => engine.instant(db, &tree, text, at, &options, &budget),
         Some((start, step)) => engine.range(db, &tree, text, start, at, step, &options, &budget),
     }
-    .unwrap()
 }
 
 /// Kind, time and value.

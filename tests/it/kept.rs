@@ -15,16 +15,16 @@ use nines_storage::{Db, Store, StoreOptions};
 use crate::gone::{append, ask, points, warns};
 
 const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
+pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+pub const DAY_MS: i64 = 24 * HOUR_MS;
 /// Midnight of 2023-08-01.
 const START_MS: i64 = 1_690_848_000_000;
 const DAYS: i64 = 75;
-const NOW_MS: i64 = START_MS + DAYS * DAY_MS + 5 * HOUR_MS;
+pub const NOW_MS: i64 = START_MS + DAYS * DAY_MS + 5 * HOUR_MS;
 /// A day of August: its month is 45 days old.
-const AUGUST_MS: i64 = START_MS + 9 * DAY_MS;
+pub const AUGUST_MS: i64 = START_MS + 9 * DAY_MS;
 /// A day of September: its month is half as old.
-const SEPTEMBER_MS: i64 = START_MS + 38 * DAY_MS;
+pub const SEPTEMBER_MS: i64 = START_MS + 38 * DAY_MS;
 
 fn fill(db: &Db) {
     for kind in ["a", "b", "c"] {
@@ -35,10 +35,12 @@ fn fill(db: &Db) {
 }
 
 fn open(retention: Option<Duration>, history_keeps: Vec<Keep>) -> Store {
-    let (retention, base) = (retention, StoreOptions::default());
-    let options = StoreOptions { retention, history_keeps, wal_segment_bytes: 1 << 20, ..base };
-    let disk = Arc::new(SimDisk::new());
-    let store = Store::open_on(disk, Path::new("/data"), options, &|_| {}).unwrap();
+    open_on(Arc::new(SimDisk::new()), retention, history_keeps)
+}
+
+/// A store on an empty disk that has samples, rolled up, and has let go of what is old.
+pub fn open_on(disk: Arc<SimDisk>, retention: Option<Duration>, keeps: Vec<Keep>) -> Store {
+    let store = reopen(disk, retention, keeps);
     let db = store.db("anonymous").unwrap();
     fill(&db);
     db.roll_all(NOW_MS).unwrap();
@@ -48,7 +50,14 @@ fn open(retention: Option<Duration>, history_keeps: Vec<Keep>) -> Store {
     store
 }
 
-fn keep(kind: Option<&str>, tables: &[Tier]) -> Keep {
+/// The store of a disk.
+pub fn reopen(disk: Arc<SimDisk>, retention: Option<Duration>, history_keeps: Vec<Keep>) -> Store {
+    let (retention, base) = (retention, StoreOptions::default());
+    let options = StoreOptions { retention, history_keeps, wal_segment_bytes: 1 << 20, ..base };
+    Store::open_on(disk, Path::new("/data"), options, &|_| {}).unwrap()
+}
+
+pub fn keep(kind: Option<&str>, tables: &[Tier]) -> Keep {
     keep_days(25, kind, tables)
 }
 
@@ -79,7 +88,7 @@ fn silent(result: &QueryResult) -> bool {
     result.warnings.is_empty() && result.infos.is_empty()
 }
 
-const FUNCTIONS: [&str; 6] =
+pub const FUNCTIONS: [&str; 6] =
     ["increase", "count_over_time", "sum_over_time", "changes", "resets", "last_over_time"];
 
 #[test]

@@ -13,6 +13,7 @@ mod edge;
 #[path = "../tsdb/encode.rs"]
 mod encode;
 mod faulty_proxy;
+mod flipped;
 mod gone;
 mod history;
 mod import;
