@@ -1,6 +1,7 @@
 //! SLOs against figures that were worked out by hand: samples into a store, a definition, an answer.
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "tests")]
 
+mod additive;
 mod calendar;
 mod counters;
 mod inputs;
