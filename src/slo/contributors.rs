@@ -44,6 +44,9 @@ pub struct Contributors {
     pub to: Instant,
     /// The labels.
     pub by: Vec<String>,
+    /// What is counted, where it is neither events nor samples: `milliseconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'static str>,
     /// All bad events.
     pub bad: Count,
     /// All events.
@@ -123,6 +126,7 @@ pub fn contributors(
         from: Instant(asked.from_ms),
         to: Instant(asked.to_ms),
         by: by.to_vec(),
+        unit: objective.weighting.unit(),
         bad: Count::from(bad),
         total: Count::from(total),
         items,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nines_storage::model::{Labels, Matcher, SeriesData, TimeRange, is_stale};
 use nines_storage::query::{Budget, Queryable, SelectHints, SeriesSet};
 
-use super::definition::{Objective, Selector, Sli, Slice, Slo};
+use super::definition::{Objective, Selector, Sli, Slice, Slo, Weighting};
 use super::error::{Result, SloError};
 use super::fold::{self, Judge, Side};
 use super::parallel::{each, in_threads, threads};
@@ -261,7 +261,6 @@ impl<'a> Asker<'a> {
             return Ok(found);
         }
         let sources = self.sources(from, to)?;
-        let range = TimeRange::new(from.saturating_add(1), to);
         let mut data = SeriesData::default();
         for (group, items) in self.groups(&sources, Some(keep))? {
             if skip(&group) {
@@ -269,6 +268,8 @@ impl<'a> Asker<'a> {
             }
             for item in items {
                 let Some(source) = sources.get(item.source) else { continue };
+                let held = if matches!(source.role, Role::Gauge(_)) { self.hold_ms() } else { 0 };
+                let range = TimeRange::new(from.saturating_sub(held).saturating_add(1), to);
                 // Blocks tell series whose samples lie outside of the range.
                 source.set.read(item.series, range, self.budget, &mut data)?;
                 if data.values.iter().any(|value| !is_stale(*value)) {
@@ -278,6 +279,11 @@ impl<'a> Asker<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// How long a sample of a gauge holds.
+    const fn hold_ms(&self) -> i64 {
+        self.objective.weighting.hold_ms()
     }
 
     fn sources(&self, begin: i64, end: i64) -> Result<Vec<Source<'a>>> {
@@ -303,7 +309,8 @@ impl<'a> Asker<'a> {
                 Role::Counter(..) => {
                     TimeRange::new(begin.saturating_sub(lookback(begin, end)) + 1, end)
                 }
-                _ => TimeRange::new(begin + 1, end),
+                Role::Gauge(_) => TimeRange::new(begin.saturating_sub(self.hold_ms()) + 1, end),
+                Role::Existence => TimeRange::new(begin + 1, end),
             };
             sources.push(self.source(role, &selector.matchers, range)?);
             for (plus, matchers) in &selector.terms {
@@ -439,8 +446,11 @@ impl<'a> Asker<'a> {
         let (Some(&begin), Some(&end)) = (edges.first(), edges.last()) else { return Ok(()) };
         for item in items {
             let Some(source) = sources.get(item.source) else { continue };
-            let is_counter = matches!(source.role, Role::Counter(..));
-            let back = if is_counter { lookback(begin, end) } else { 0 };
+            let back = match source.role {
+                Role::Counter(..) => lookback(begin, end),
+                Role::Gauge(_) => self.hold_ms(),
+                Role::Existence => 0,
+            };
             let range = TimeRange::new(begin.saturating_sub(back) + 1, end);
             let Work { slots, firsts, data } = work;
             source.set.read(item.series, range, self.budget, data)?;
@@ -449,7 +459,10 @@ impl<'a> Asker<'a> {
                     let first = fold::counter(data, edges, (side, negative), slots);
                     firsts.extend(first.map(|first| (*item, first)));
                 }
-                Role::Gauge(judge) => fold::gauge(data, edges, judge, slots),
+                Role::Gauge(judge) => match self.objective.weighting {
+                    Weighting::Samples => fold::gauge(data, edges, judge, slots),
+                    Weighting::Time { .. } => fold::held(data, edges, (judge, back), slots),
+                },
                 Role::Existence => fold::existence(data, edges, slots),
             }
         }

@@ -201,6 +201,39 @@ impl Compare {
     }
 }
 
+/// What a sample of a gauge weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Weighting {
+    /// As much as any other.
+    #[default]
+    Samples,
+    /// The time until the next one of its series.
+    Time {
+        /// The most that one sample holds.
+        stale_after_ms: i64,
+    },
+}
+
+impl Weighting {
+    /// How long a sample holds behind its time.
+    #[must_use]
+    pub const fn hold_ms(self) -> i64 {
+        match self {
+            Self::Samples => 0,
+            Self::Time { stale_after_ms } => stale_after_ms,
+        }
+    }
+
+    /// What is counted, where it is neither events nor samples.
+    #[must_use]
+    pub const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Samples => None,
+            Self::Time { .. } => Some("milliseconds"),
+        }
+    }
+}
+
 /// What is measured.
 #[derive(Debug, Clone)]
 pub enum Sli {
@@ -280,6 +313,8 @@ pub struct Objective {
     pub display_name: String,
     /// What is measured.
     pub sli: Sli,
+    /// What its samples weigh, of a gauge.
+    pub weighting: Weighting,
     /// Ascending, at least one.
     pub targets: Vec<Target>,
     /// Length of a slice.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::count::{Asker, LOOKBACK_MS, gone_before};
-use super::definition::{Selector, Sli, Slo};
+use super::definition::{Selector, Sli, Slo, Weighting};
 use super::desk::Desk;
 use super::error::{Result, SloError};
 use super::evaluate::Asked;
@@ -101,6 +101,7 @@ pub struct Explanation {
 const COUNTER_RULE: &str = "an increase is booked at the sample that revealed it: the step from the sample before, or the value itself where the counter fell";
 const GAUGE_RULE: &str =
     "every sample is one event; a slice is good when enough of its samples are";
+const TIME_RULE: &str = "every sample holds until the next one of its series, for staleAfter at most: milliseconds are counted, also those of a sample before the interval";
 
 /// Explains an interval of the first objective of `slo`: `limit` series, of those that satisfy `only`.
 pub fn explain(
@@ -114,6 +115,10 @@ pub fn explain(
         .first()
         .ok_or_else(|| SloError::Invalid(format!("SLO {:?} has no objective", slo.name)))?;
     let asker = Asker { data: desk.data, budget: desk.budget, slo, objective };
+    let gauge_rule = match objective.weighting {
+        Weighting::Samples => GAUGE_RULE,
+        Weighting::Time { .. } => TIME_RULE,
+    };
     let (rule, sources): (_, Vec<(&'static str, bool, &Selector)>) = match &objective.sli {
         Sli::Ratio { part, counters, total } => {
             let part = match part {
@@ -123,12 +128,12 @@ pub fn explain(
             (COUNTER_RULE, vec![(part, true, counters), ("total", true, total)])
         }
         Sli::Threshold { series, .. } | Sli::RawRatio { series, .. } => {
-            (GAUGE_RULE, vec![("gauge", false, series)])
+            (gauge_rule, vec![("gauge", false, series)])
         }
         Sli::States { series, existence, .. } => {
             let mut sources = vec![("gauge", false, series)];
             sources.extend(existence.iter().map(|selector| ("existence", false, selector)));
-            (GAUGE_RULE, sources)
+            (gauge_rule, sources)
         }
         Sli::Expression { .. } => return Err(SloError::Expression),
     };

@@ -156,6 +156,50 @@ impl Judge<'_> {
     }
 }
 
+/// Folds a gauge of which every sample holds until the next one of its series, stale markers included, and for
+/// `hold_ms` at most: milliseconds are counted, in the slices in which they are.
+pub(super) fn held(
+    data: &SeriesData,
+    edges: &[i64],
+    (judge, hold_ms): (Judge<'_>, i64),
+    slots: &mut [Slot],
+) {
+    let (Some(&begin), Some(&last)) = (edges.first(), edges.last()) else { return };
+    let mut samples = data.ts.iter().copied().zip(data.values.iter().copied()).peekable();
+    let mut at = 0;
+    while let Some((ts, value)) = samples.next() {
+        let next = samples.peek().map_or(i64::MAX, |(next, _)| *next);
+        let (mut from, to) = (ts.max(begin), ts.saturating_add(hold_ms).min(next).min(last));
+        if is_stale(value) {
+            continue;
+        }
+        while from < to {
+            while edges.get(at + 1).is_some_and(|end| *end <= from) {
+                at += 1;
+            }
+            let (Some(&end), Some(slot)) = (edges.get(at + 1), slots.get_mut(at)) else { return };
+            let time = (to.min(end) - from) as f64;
+            slot.samples += 1;
+            // A sample is told once, where it begins to hold.
+            let is_new = from == ts;
+            slot.nan_samples += u32::from(is_new && value.is_nan());
+            match judge.says(value) {
+                Says::Good => {
+                    slot.part.add(time);
+                    slot.total.add(time);
+                }
+                Says::Bad => slot.total.add(time),
+                Says::Nothing => {}
+                Says::Unknown => {
+                    slot.unknown_states += u32::from(is_new);
+                    slot.total.add(time);
+                }
+            }
+            from = end.min(to);
+        }
+    }
+}
+
 /// Folds a gauge: every sample is one event.
 pub(super) fn gauge(data: &SeriesData, edges: &[i64], judge: Judge<'_>, slots: &mut [Slot]) {
     walk(data, edges, |at, value| {
@@ -276,6 +320,26 @@ mod tests {
         let [slot] = slots;
         assert_eq!((slot.part.get(), slot.total.get()), (0.75, 2.0));
         assert_eq!((slot.samples, slot.nan_samples), (2, 2));
+    }
+
+    #[test]
+    fn samples_hold_until_the_next_one_and_for_a_while() {
+        let samples =
+            data(&[(-20, 0.0), (-4, 1.0), (8, 0.0), (12, stale_nan()), (25, 1.0), (60, 0.0)]);
+        let judge = Judge::Against(Compare::Gte, 1.0);
+        let of = |edges: &[i64]| {
+            let mut slots = vec![Slot::default(); edges.len() - 1];
+            held(&samples, edges, (judge, 15), &mut slots);
+            let told = |slot: &Slot| (slot.part.get(), slot.total.get(), slot.samples);
+            slots.iter().map(told).collect::<Vec<_>>()
+        };
+        // Of the one before the first edge its part behind it; of the last one what is before the last edge.
+        assert_eq!(
+            of(&[0, 10, 20, 30, 62]),
+            [(8.0, 10.0, 2), (0.0, 2.0, 1), (5.0, 5.0, 1), (10.0, 12.0, 2)]
+        );
+        assert_eq!(of(&[0, 62]), [(23.0, 29.0, 4)]);
+        assert_eq!(of(&[62, 70, 90]), [(0.0, 8.0, 1), (0.0, 5.0, 1)]);
     }
 
     #[test]

@@ -283,9 +283,12 @@ impl Owner<'_> {
                 let before = follows(asker.slo, asker.objective).then(|| {
                     boundary_before(asker.objective.slice, zone(asker.slo), piece.from - 1)
                 });
+                // A sample that comes late before a piece may hold into it.
+                let held = asker.objective.weighting.hold_ms();
+                let held = (held > 0).then(|| piece.from.saturating_sub(held));
                 let kept = Kept {
                     number,
-                    since_ms: bases.chain(before).min().unwrap_or(i64::MAX),
+                    since_ms: bases.chain(before).chain(held).min().unwrap_or(i64::MAX),
                     groups: Arc::new(groups),
                     blank: counted.blank.get(i).cloned().unwrap_or_default(),
                     samples_begin_ms: counted.samples_begin_ms.filter(|since| *since > piece.from),

@@ -292,6 +292,9 @@ pub struct Report {
     pub window: Window,
     /// The method.
     pub method: &'static str,
+    /// What is counted, where it is neither events, samples nor slices: `milliseconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'static str>,
     /// Good events or slices.
     pub good: Count,
     /// Bad ones.

@@ -5,6 +5,7 @@ mod additive;
 mod calendar;
 mod counters;
 mod inputs;
+mod held;
 mod properties;
 mod published;
 mod statements;

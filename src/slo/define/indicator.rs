@@ -3,8 +3,9 @@
 use super::Reference;
 use super::query::{self, Query};
 use super::reader::{Field, Fields};
+use super::times;
 use crate::slo::definition::{
-    Compare, CounterStart, NoData, Part, Place, Selector, Sli, ZeroTraffic,
+    Compare, CounterStart, NoData, Part, Place, Selector, Sli, Weighting, ZeroTraffic,
 };
 use crate::slo::diagnostic::Diagnostic;
 
@@ -13,6 +14,10 @@ const PROMQL_TYPES: [&str; 7] =
     ["nines", "prometheus", "promql", "thanos", "mimir", "cortex", "victoriametrics"];
 /// Fields of a source that nines does not have, and other tools may.
 const OWN_TYPE: &str = "nines";
+/// How long a sample holds at most where time is counted, unless set otherwise.
+const STALE_AFTER_MS: i64 = 300_000;
+/// The longest of it: samples are read that far before what is counted.
+const STALE_AFTER_MAX_MS: i64 = 86_400_000;
 
 /// An SLI before it meets an objective.
 #[derive(Debug, Clone)]
@@ -22,6 +27,7 @@ pub(super) struct Indicator {
     pub(super) counter_start: CounterStart,
     pub(super) no_data: NoData,
     pub(super) zero_traffic: Option<ZeroTraffic>,
+    pub(super) weighting: Weighting,
     /// The document of an SLI that stands alone.
     pub(super) source: String,
     /// Data sources it names.
@@ -353,6 +359,7 @@ fn read_ratio(fields: &Fields<'_>) -> Option<Indicator> {
         counter_start: counter_start?.unwrap_or_default(),
         no_data: no_data?.unwrap_or_default(),
         zero_traffic: zero_traffic?,
+        weighting: Weighting::Samples,
         source: String::new(),
         sources,
     })
@@ -421,6 +428,7 @@ fn read_raw(
         counter_start: CounterStart::default(),
         no_data: source.no_data.map(|(value, _)| value).unwrap_or_default(),
         zero_traffic: source.zero_traffic.map(|(value, _)| value),
+        weighting: Weighting::Samples,
         source: String::new(),
         sources: source.reference.into_iter().collect(),
     })
@@ -467,15 +475,55 @@ fn read_states(field: &Field<'_>) -> Option<States> {
     fine.then_some(States { good, bad, ignore })
 }
 
+/// `weighting` and `staleAfter`.
+fn read_weighting(
+    (weighting, stale_after): (Option<Field<'_>>, Option<Field<'_>>),
+) -> Option<Weighting> {
+    let is_time = match weighting {
+        Some(field) => field.one_of(&[("samples", false), ("time", true)])?,
+        None => false,
+    };
+    let Some(field) = stale_after else {
+        let time = Weighting::Time { stale_after_ms: STALE_AFTER_MS };
+        return Some(if is_time { time } else { Weighting::Samples });
+    };
+    if !is_time {
+        field.error_hint(
+            "stale-after-needs-time",
+            "staleAfter is used with weighting: time only",
+            "write weighting: time, or remove it",
+        );
+        return None;
+    }
+    let stale_after_ms = times::length(&field)?;
+    if !(1..=STALE_AFTER_MAX_MS).contains(&stale_after_ms) {
+        let message = "staleAfter must be longer than 0 and at most 1d";
+        field.error_hint("bad-duration", message, "write some pauses between samples, such as 5m");
+        return None;
+    }
+    Some(Weighting::Time { stale_after_ms })
+}
+
 fn read_threshold(fields: &Fields<'_>) -> Option<Indicator> {
     let metric = fields.all().clone();
     let mut states = None;
     let mut existence = None;
+    let mut weights = (None, None);
     let source = source(&metric, Kind::Gauge, &mut |spec| {
         states = spec.get("states").map(|field| read_states(&field));
         existence = spec.get("existence").map(|field| (read_selector(&field), field));
+        weights = (spec.get("weighting"), spec.get("staleAfter"));
     })?;
+    let weighting = read_weighting(weights)?;
     let (query, field) = source.query?;
+    if weighting != Weighting::Samples && !query.plain {
+        field.error_hint(
+            "not-a-selector",
+            "weighting: time is about the samples of series",
+            "write a selector without anything around it, or remove weighting",
+        );
+        return None;
+    }
     if states.is_none()
         && let Some((_, field)) = &existence
     {
@@ -515,6 +563,7 @@ fn read_threshold(fields: &Fields<'_>) -> Option<Indicator> {
         counter_start: CounterStart::default(),
         no_data: source.no_data.map(|(value, _)| value).unwrap_or_default(),
         zero_traffic: source.zero_traffic.map(|(value, _)| value),
+        weighting,
         source: String::new(),
         sources: source.reference.into_iter().collect(),
     })

@@ -10,7 +10,7 @@ use super::objective::{self, Draft, Measured};
 use super::reader::{Field, Fields};
 use super::{Reference, alerts, history, query, times};
 use crate::slo::definition::{
-    CompositeMethod, Method, Objective, Place, Sli, Slo, Target, TimeWindow, ZeroTraffic,
+    CompositeMethod, Method, Objective, Place, Sli, Slo, Target, TimeWindow, Weighting, ZeroTraffic,
 };
 use crate::slo::diagnostic::Diagnostic;
 
@@ -234,9 +234,10 @@ impl SloDraft {
                 let same = indicator.group_by == first.group_by
                     && indicator.no_data == first.no_data
                     && indicator.counter_start == first.counter_start
-                    && indicator.zero_traffic == first.zero_traffic;
+                    && indicator.zero_traffic == first.zero_traffic
+                    && indicator.weighting.unit() == first.weighting.unit();
                 if !same {
-                    let message = "groupBy, noData, counterStart and zeroTraffic of all members of a composite must be the same".to_owned();
+                    let message = "groupBy, noData, counterStart, zeroTraffic and weighting of all members of a composite must be the same".to_owned();
                     tell(Diagnostic::error(&draft.place, &draft.path, "settings-differ", message));
                     return None;
                 }
@@ -268,9 +269,10 @@ impl SloDraft {
     fn slo(&self, name: &str, members: &[(&Draft, &Indicator, Sli)]) -> Slo {
         let objectives: Vec<Objective> = members
             .iter()
-            .map(|(draft, _, sli)| Objective {
+            .map(|(draft, indicator, sli)| Objective {
                 display_name: draft.display_name.clone(),
                 sli: sli.clone(),
+                weighting: indicator.weighting,
                 targets: self.targets(draft),
                 slice: draft.slice,
                 slice_target: draft.slice_target,
@@ -366,6 +368,9 @@ fn counted(slo: &Slo) -> String {
             }
         };
         text.push_str(&format!("|{:?} {} {zone} {sli}", objective.slice, objective.slice_target));
+        if let Weighting::Time { stale_after_ms } = objective.weighting {
+            text.push_str(&format!(" held {stale_after_ms}"));
+        }
     }
     text
 }

@@ -148,6 +148,10 @@ impl Evaluator<'_> {
             group: names.map(|(name, value)| (name.clone(), value.clone())).collect(),
             window: self.window(time),
             method: self.slo.method.name(),
+            unit: match self.slo.method {
+                Method::Occurrences => objective.weighting.unit(),
+                Method::Timeslices | Method::RatioTimeslices => None,
+            },
             good: Count(events.good.to_f64()),
             bad: Count(events.bad.to_f64()),
             total: Count(events.total.to_f64()),

@@ -154,6 +154,7 @@ enum Kind {
     Counters(CounterStart),
     CounterSlices,
     Probe,
+    Held,
     StateSlices { inventory: bool },
 }
 
@@ -175,10 +176,14 @@ fn questions() -> Vec<(Kind, bool, String)> {
         let objective = ", timeSliceWindow: 5m, timeSliceTarget: 0.95";
         let sliced = Ratio { source: &source, method: "Timeslices", objective, ..Ratio::default() };
         all.push((Kind::CounterSlices, grouped, sliced.to_string()));
-        let probe = gauge("probe", by, "{duration: 1h, isRolling: true}", "0.99")
-            .replace("Timeslices", "Occurrences")
-            .replace(", timeSliceWindow: 5m, timeSliceTarget: 1.0", "");
-        all.push((Kind::Probe, grouped, probe));
+        let probe = |source: &str| {
+            gauge("probe", source, "{duration: 1h, isRolling: true}", "0.99")
+                .replace("Timeslices", "Occurrences")
+                .replace(", timeSliceWindow: 5m, timeSliceTarget: 1.0", "")
+        };
+        all.push((Kind::Probe, grouped, probe(by)));
+        let held = format!("{by}, weighting: time, staleAfter: 2h");
+        all.push((Kind::Held, grouped, probe(&held)));
         let states = ", states: {good: [1, 2], bad: [0, 6], ignore: [3, 4, 5, 7]}, noData: bad";
         for inventory in [false, true] {
             let existence = if inventory { ", existence: inventory" } else { "" };
@@ -308,6 +313,17 @@ fn oracle(
                 for (_, (value, _)) in present.filter(|(at, _)| inside(**at)) {
                     let is_good = *value >= 1.0;
                     add(&mut all, group, [i128::from(!is_good), 1, 0, 0, 0]);
+                }
+            }
+            (Kind::Held, "probe") => {
+                let ends = samples.keys().skip(1).copied().chain([i64::MAX]);
+                for ((at, (value, _)), next) in samples.iter().zip(ends) {
+                    let until = next.min(at + 2 * HOUR).min(to);
+                    let time = i128::from((until - from.max(*at)).max(0));
+                    if !is_stale(*value) {
+                        let is_good = *value >= 1.0;
+                        add(&mut all, group, [if is_good { 0 } else { time }, time, 0, 0, 0]);
+                    }
                 }
             }
             (Kind::StateSlices { .. }, "vstate") => {
