@@ -6,6 +6,7 @@ mod calendar;
 mod counters;
 mod inputs;
 mod held;
+mod past;
 mod properties;
 mod published;
 mod statements;
