@@ -24,7 +24,7 @@ use super::time::parse_duration_ns;
 use crate::clock::now_ms;
 use crate::promql::{QueryOptions, QueryResult, Value};
 use crate::queries::Asked;
-use crate::slo::published::{PREFIX, Published};
+use crate::slo::published::{Published, is_published};
 
 /// The data of a tenant that has none yet.
 pub(super) struct Nothing;
@@ -183,8 +183,8 @@ fn evaluate(
     let options =
         QueryOptions { lookback_ms: question.lookback_ms, per_step: question.stats == "all" };
     let definitions = app.slo.snapshot();
-    // Only who names a series of SLOs needs more than samples.
-    if definitions.definitions.slos.is_empty() || !question.text.contains(PREFIX) {
+    // Only who selects a series of SLOs needs more than samples.
+    if definitions.definitions.slos.is_empty() || !is_published(&expr) {
         let data: &dyn Queryable = match db {
             Some(db) => db.as_ref(),
             None => &Nothing,

@@ -62,6 +62,29 @@ pub struct Expr {
     pub kind: ExprKind,
 }
 
+impl Expr {
+    /// Shows the matchers of every selector in it, in the order in which they are written.
+    pub fn each_selector(&self, show: &mut dyn FnMut(&[Matcher])) {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::VectorSelector(selector) => show(&selector.matchers),
+            ExprKind::MatrixSelector(matrix) => show(&matrix.selector.matchers),
+            ExprKind::Subquery(subquery) => subquery.expr.each_selector(show),
+            ExprKind::Call(call) => call.args.iter().for_each(|arg| arg.each_selector(show)),
+            ExprKind::Aggregate(aggregate) => {
+                aggregate.param.iter().for_each(|param| param.each_selector(show));
+                aggregate.expr.each_selector(show);
+            }
+            ExprKind::Binary(binary) => {
+                binary.lhs.each_selector(show);
+                binary.rhs.each_selector(show);
+            }
+            ExprKind::Unary(unary) => unary.expr.each_selector(show),
+            ExprKind::Paren(inner) => inner.each_selector(show),
+        }
+    }
+}
+
 /// The kinds of expressions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExprKind {

@@ -504,3 +504,12 @@ pub struct Definitions {
     /// By name.
     pub exclusions: BTreeMap<String, Exclusion>,
 }
+
+impl Definitions {
+    /// The team of an SLO: its label, or that of its service; empty without either.
+    #[must_use]
+    pub fn team_of<'d>(&'d self, slo: &'d Slo) -> &'d str {
+        let of_service = || self.services.get(&slo.service)?.labels.get("team");
+        slo.labels.get("team").or_else(of_service).map_or("", String::as_str)
+    }
+}

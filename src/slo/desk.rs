@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
+use nines_storage::model::DAY_MS;
 use nines_storage::query::{Budget, Queryable};
 
 use super::calendar::Period;
@@ -199,8 +200,11 @@ fn out_of_range(at_ms: i64) -> SloError {
     SloError::Invalid(format!("the time {at_ms} is outside of the calendar"))
 }
 
-/// `28d`, `1h30m`.
+/// `28d`, `1h30m`: whole days in days, as windows of SLOs are written.
 pub(super) fn rolling(length_ms: i64) -> String {
+    if length_ms > 0 && length_ms % DAY_MS == 0 {
+        return format!("{}d", length_ms / DAY_MS);
+    }
     let length = u64::try_from(length_ms).unwrap_or(0);
     crate::config::PromDuration(std::time::Duration::from_millis(length)).to_string()
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::definition::{Definitions, Slo};
+use super::definition::Slo;
 use super::desk::{Desk, Periods};
 use super::error::{Result, SloError};
 use super::parallel::each;
@@ -112,19 +112,6 @@ pub struct Portfolio {
     pub total: Vec<Cell>,
 }
 
-/// The team of an SLO: its label, or that of its service.
-#[must_use]
-pub fn team_of<'d>(desk: &Desk<'d>, slo: &'d Slo) -> &'d str {
-    team_in(desk.definitions, slo)
-}
-
-/// The same, of definitions.
-#[must_use]
-pub fn team_in<'d>(definitions: &'d Definitions, slo: &'d Slo) -> &'d str {
-    let of_service = || definitions.services.get(&slo.service)?.labels.get("team");
-    slo.labels.get("team").or_else(of_service).map_or("", String::as_str)
-}
-
 /// The row of an SLO.
 fn row_of(desk: &Desk<'_>, by: By, slo: &Slo) -> (String, String) {
     let definitions = desk.definitions;
@@ -134,7 +121,7 @@ fn row_of(desk: &Desk<'_>, by: By, slo: &Slo) -> (String, String) {
             (slo.service.clone(), shown.unwrap_or_else(|| slo.service.clone()))
         }
         By::Team => {
-            let team = team_of(desk, slo).to_owned();
+            let team = definitions.team_of(slo).to_owned();
             let shown = definitions.teams.get(&team).map(|one| one.display_name.clone());
             (team.clone(), shown.unwrap_or(team))
         }

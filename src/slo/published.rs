@@ -17,16 +17,14 @@ use super::definition::{Calendar, Definitions, Slo, TimeWindow, Unit};
 use super::desk::{Desk, rolling};
 use super::error::{Result, SloError};
 use super::evaluate::Asked;
-use super::portfolio::team_in;
 use super::report::Report;
 use super::series::burn_rate;
 use super::slices::{good, part_of};
 use super::sum::Sum;
+use crate::promql::ast::Expr;
 
 pub use listed::Listing;
 
-/// How all names begin.
-pub const PREFIX: &str = "nines_slo_";
 /// Counter of good and bad events.
 pub const EVENTS: &str = "nines_slo_events_total";
 /// Good of all in the window of the SLO.
@@ -70,6 +68,21 @@ const POINTS_MAX: i64 = 11_000;
 /// Pauses between points of range functions.
 const GRIDS_MS: [i64; 3] = [300_000, 3_600_000, 86_400_000];
 
+/// The series that a selector asks for by name.
+fn published(matchers: &[Matcher]) -> Option<&'static str> {
+    let by_name = |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal;
+    let named = matchers.iter().find(by_name)?;
+    NAMES.into_iter().find(|name| *name == named.value)
+}
+
+/// Whether an expression asks for what SLOs say, and not only for samples.
+#[must_use]
+pub fn is_published(expr: &Expr) -> bool {
+    let mut any = false;
+    expr.each_selector(&mut |matchers| any |= published(matchers).is_some());
+    any
+}
+
 /// Samples, and beside them what SLOs say.
 pub struct Published<'a> {
     /// Answers about SLOs.
@@ -84,11 +97,9 @@ impl Queryable for Published<'_> {
         hints: &SelectHints,
         budget: &Budget,
     ) -> nines_storage::Result<Box<dyn SeriesSet + 'a>> {
-        let name = matchers
-            .iter()
-            .find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
-            .and_then(|matcher| NAMES.into_iter().find(|name| *name == matcher.value));
-        let Some(name) = name else { return self.desk.data.select(matchers, range, hints, budget) };
+        let Some(name) = published(matchers) else {
+            return self.desk.data.select(matchers, range, hints, budget);
+        };
         let mut made = Made::default();
         for slo in self.desk.definitions.slos.values() {
             let base = base(self.desk.definitions, name, slo);
@@ -135,7 +146,7 @@ fn base(definitions: &Definitions, name: &str, slo: &Slo) -> BTreeMap<String, St
     put(METRIC_NAME, name);
     put("slo", &slo.name);
     put("service", &slo.service);
-    put("team", team_in(definitions, slo));
+    put("team", definitions.team_of(slo));
     pairs
 }
 

@@ -259,11 +259,6 @@ fn period_of(calendar: &Calendar, label: &str, now_ms: i64) -> Result<Asked> {
     Ok(Asked { from_ms: last.from_ms, to_ms: last.to_ms, label: last.label })
 }
 
-fn team(definitions: &Definitions, slo: &Slo) -> String {
-    let of_service = || definitions.services.get(&slo.service)?.labels.get("team");
-    slo.labels.get("team").or_else(of_service).cloned().unwrap_or_default()
-}
-
 fn pairs(group: &BTreeMap<String, String>) -> String {
     let pairs: Vec<String> = group.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(",")
@@ -283,7 +278,7 @@ fn row(definitions: &Definitions, slo: &Slo, report: &Report) -> Row {
         slo: report.slo.clone(),
         objective: report.objective.clone(),
         service: report.service.clone(),
-        team: team(definitions, slo),
+        team: definitions.team_of(slo).to_owned(),
         group: pairs(&report.group),
         period: report.window.label.clone(),
         from: report.window.from,
@@ -339,7 +334,7 @@ fn of_sla(desk: &Desk<'_>, journal: Option<&Journal>, sla: &Sla, table: &mut Tab
             slo: sla.slo.clone(),
             objective: String::new(),
             service: slo.service.clone(),
-            team: team(desk.definitions, slo),
+            team: desk.definitions.team_of(slo).to_owned(),
             group: pairs(&line.group),
             period: period.label.clone(),
             from: figures.from,

@@ -4,8 +4,8 @@
 mod additive;
 mod calendar;
 mod counters;
-mod inputs;
 mod held;
+mod inputs;
 mod past;
 mod properties;
 mod published;

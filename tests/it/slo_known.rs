@@ -326,7 +326,7 @@ fn queries_of_what_slos_publish_are_completed() {
     );
     assert_eq!(ask("label/slo/values", ""), json!(["checkout", "probe"]));
     assert_eq!(ask("label/slo/values", r#"nines_slo_info{method="Timeslices"}"#), json!(["probe"]));
-    assert_eq!(ask("label/window/values", r#"nines_slo_info"#), json!(["1h", "4w"]));
+    assert_eq!(ask("label/window/values", r#"nines_slo_info"#), json!(["1h", "28d"]));
     assert_eq!(
         ask("label/window/values", r#"nines_slo_burn_rate{region="fra"}"#),
         json!(["1d", "1h", "2h", "30m", "3d", "5m", "6h"])
@@ -337,6 +337,13 @@ fn queries_of_what_slos_publish_are_completed() {
     assert_eq!(ask("label/region/values", ""), json!(["ams", "fra"]));
     let long_ago = format!("/api/v1/label/region/values?match[]={}&end=1000", NAMES[2]);
     assert_eq!(place.get(&long_ago)["data"], json!([]));
+
+    // The team of an SLO is that of its service, wherever it is asked for.
+    let of_team = |team: &str| place.get(&format!("/api/slo/v1/slos?team={team}"))["items"].clone();
+    let teams: Vec<Value> =
+        of_team("payments").as_array().unwrap().iter().map(|one| one["team"].clone()).collect();
+    assert!(teams.len() > 1 && teams.iter().all(|team| team == "payments"), "{teams:?}");
+    assert_eq!(of_team("others"), json!([]));
 
     let told = place.get("/api/v1/metadata?metric=nines_slo_events_total");
     assert_eq!(told["data"]["nines_slo_events_total"][0]["type"], "counter", "{told}");

@@ -13,7 +13,7 @@ use crate::http::app::App;
 use crate::http::asked::From;
 use crate::http::params::Params;
 use crate::http::tenant::Tenant;
-use crate::slo::definition::Slo;
+use crate::slo::definition::{Definitions, Slo};
 use crate::slo::desk::{Periods, is_of_group, parse_status};
 use crate::slo::error::Result;
 use crate::slo::report::Report;
@@ -32,11 +32,11 @@ struct Listed {
     labels: std::collections::BTreeMap<String, String>,
 }
 
-fn listed(slo: &Slo, report: Report) -> Listed {
+fn listed(definitions: &Definitions, slo: &Slo, report: Report) -> Listed {
     Listed {
         report,
         display_name: slo.display_name.clone(),
-        team: slo.labels.get("team").cloned().unwrap_or_default(),
+        team: definitions.team_of(slo).to_owned(),
         labels: slo.labels.clone(),
     }
 }
@@ -61,7 +61,7 @@ pub(in crate::http) async fn list(
         let wanted = |slo: &Slo| {
             let label = |name: &str| slo.labels.get(name).map_or("", String::as_str);
             is(params.get("service"), &slo.service)
-                && is(params.get("team"), label("team"))
+                && is(params.get("team"), desk.definitions.team_of(slo))
                 && labels.iter().all(|(name, value)| label(name) == *value)
                 && [&slo.name, &slo.display_name, &slo.description]
                     .iter()
@@ -70,7 +70,7 @@ pub(in crate::http) async fn list(
         let mut items = Vec::new();
         for report in desk.list(at, &wanted)? {
             if status.is_none_or(|status| report.status == status) {
-                items.push(listed(desk.slo(&report.slo)?, report));
+                items.push(listed(desk.definitions, desk.slo(&report.slo)?, report));
             }
         }
         Ok(serde_json::json!({ "items": items }))

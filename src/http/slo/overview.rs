@@ -16,7 +16,7 @@ use crate::http::tenant::Tenant;
 use crate::slo::definition::Slo;
 use crate::slo::desk::{Desk, Periods};
 use crate::slo::error::Result;
-use crate::slo::portfolio::{By, Cell, portfolio as portfolio_of, team_of};
+use crate::slo::portfolio::{By, Cell, portfolio as portfolio_of};
 
 /// Time told unless `from` says otherwise: a year and the month that runs.
 const BACK_MS: i64 = 365 * 86_400_000;
@@ -111,7 +111,7 @@ pub(in crate::http) async fn team(
 ) -> SloResult {
     let text = name.clone();
     ask(&app, tenant, from, ("slo_team", &text, None), move |desk| {
-        let is_theirs = |slo: &Slo| team_of(desk, slo) == name;
+        let is_theirs = |slo: &Slo| desk.definitions.team_of(slo) == name;
         if !desk.definitions.teams.contains_key(&name)
             && !desk.definitions.slos.values().any(is_theirs)
         {

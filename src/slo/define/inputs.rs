@@ -5,7 +5,6 @@ use nines_storage::model::Matcher;
 
 use super::query::WINDOW;
 use crate::config::PolicyTable;
-use crate::promql::ast::{Expr, ExprKind};
 use crate::promql::parse;
 use crate::slo::definition::{Definitions, Selector, Sli};
 
@@ -38,7 +37,7 @@ pub(super) fn inputs(definitions: &Definitions) -> Vec<Vec<Matcher>> {
                 for text in std::iter::once(expr).chain(total) {
                     // It was read when it was defined.
                     if let Ok(tree) = parse(&text.replace(WINDOW, SOME_WINDOW)) {
-                        selected(&tree, &mut sets);
+                        tree.each_selector(&mut |matchers| sets.push(matchers.to_vec()));
                     }
                 }
             }
@@ -60,25 +59,4 @@ fn order(matcher: &Matcher) -> (&str, &str, &str) {
 fn push(selector: &Selector, sets: &mut Vec<Vec<Matcher>>) {
     sets.push(selector.matchers.clone());
     sets.extend(selector.terms.iter().map(|(_, matchers)| matchers.clone()));
-}
-
-/// The selectors inside an expression.
-fn selected(expr: &Expr, sets: &mut Vec<Vec<Matcher>>) {
-    match &expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) => {}
-        ExprKind::VectorSelector(selector) => sets.push(selector.matchers.clone()),
-        ExprKind::MatrixSelector(matrix) => sets.push(matrix.selector.matchers.clone()),
-        ExprKind::Subquery(subquery) => selected(&subquery.expr, sets),
-        ExprKind::Call(call) => call.args.iter().for_each(|arg| selected(arg, sets)),
-        ExprKind::Aggregate(aggregate) => {
-            aggregate.param.iter().for_each(|param| selected(param, sets));
-            selected(&aggregate.expr, sets);
-        }
-        ExprKind::Binary(binary) => {
-            selected(&binary.lhs, sets);
-            selected(&binary.rhs, sets);
-        }
-        ExprKind::Unary(unary) => selected(&unary.expr, sets),
-        ExprKind::Paren(inner) => selected(inner, sets),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::promql::{Engine, EngineOptions, QueryOptions, SampleValue, Value, parse};
-use crate::slo::published::Published;
+use crate::slo::published::{Published, is_published};
 
 /// Values of an instant query, by their labels.
 fn asked(bench: &Bench, documents: &str, query: &str, at: i64) -> Vec<(String, f64)> {
@@ -55,4 +55,26 @@ fn what_slos_say_is_asked_by_promql() {
     assert_eq!(increase, [("bad".to_owned(), 55.0), ("good".to_owned(), 5445.0)]);
     // Other series are what they were.
     assert_eq!(of("all_total"), [(String::new(), 12_000.0)]);
+}
+
+#[test]
+fn who_selects_no_series_of_slos_asks_for_samples_alone() {
+    let is = |text: &str| is_published(&parse(text).unwrap());
+    for text in [
+        "nines_slo_info",
+        "sum(rate({__name__=\"nines_slo_events_total\"}[5m]))",
+        "up or -(topk(scalar(nines_slo_info), up))",
+        "max_over_time(nines_slo_burn_rate[1h:5m])",
+    ] {
+        assert!(is(text), "{text}");
+    }
+    for text in [
+        "label_replace(up, \"a\", \"nines_slo_info\", \"b\", \"\")",
+        "up{slo=\"nines_slo_info\"}",
+        "nines_slo_other",
+        "{__name__=~\"nines_slo_.*\"}",
+        "1",
+    ] {
+        assert!(!is(text), "{text}");
+    }
 }
