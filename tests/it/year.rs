@@ -185,7 +185,7 @@ fn only_by_samples(function: &str) -> &'static [&'static str] {
         "deriv" | "mad_over_time" | "quantile_over_time" | "stddev_over_time"
         | "stdvar_over_time" => &KINDS,
         // Too often reset within an hour.
-        "increase" | "rate" => &["storm"],
+        "increase" | "rate" => &["mixed", "storm"],
         // Values that add up to more than there are floats.
         "avg_over_time" | "sum_over_time" => &["infinite"],
         _ => &[],
