@@ -2,6 +2,7 @@
 
 mod agreement;
 mod compact;
+mod diff;
 mod history;
 mod import;
 mod look;
@@ -10,6 +11,7 @@ mod selected;
 mod serve;
 mod slo;
 mod suggest;
+mod tables;
 mod trial;
 mod validate;
 mod versions;
@@ -27,6 +29,11 @@ use crate::slo::define::inputs_policy;
 
 /// Exit code of wrong usage, as clap has it.
 const USAGE: u8 = 2;
+
+/// Wrong usage that shows only while a command runs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Receives Prometheus remote write, keeps every sample, answers PromQL.
 #[derive(Debug, Parser)]
@@ -347,6 +354,11 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
+}
+
+/// Exit code of a command that failed.
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() { USAGE } else { 1 }
 }
 
 fn fail(code: u8, error: &anyhow::Error) -> ExitCode {

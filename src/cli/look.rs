@@ -1,13 +1,12 @@
 //! `nines slo list|show|history|contributors|explain|whatif|diff`: what SLOs say, of a server or a data directory.
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::diff::{self, DiffArgs};
 use super::place::{Place, PlaceArgs};
-use super::print_line;
+use super::tables::{group, percent, period_of, table, verdict};
+use super::{Usage, print_line};
 use crate::clock::now_ms;
 use crate::http::time::parse_time;
 use crate::promql::parse_selector;
@@ -20,8 +19,6 @@ use crate::slo::explain::explain;
 use crate::slo::fraction::Fraction;
 use crate::slo::sum::Sum;
 
-/// Periods that are compared.
-const PERIODS: usize = 12;
 /// Time in which these are looked for: a year of months, and a bit.
 const BACK_MS: i64 = 366 * 86_400_000;
 
@@ -96,13 +93,9 @@ pub(super) enum LookCommand {
     },
     /// What numbers and verdicts of the last twelve periods the definitions of a directory would change
     ///
-    /// Exit code 0: nothing; 1: something, or failed; 2: wrong usage.
-    Diff {
-        /// The directory
-        dir: PathBuf,
-        #[command(flatten)]
-        place: PlaceArgs,
-    },
+    /// What is defined on one side alone is told as well. Definitions with errors are not compared. Exit code 0: nothing;
+    /// 1: something, errors, or failed; 2: wrong usage.
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Args)]
@@ -127,13 +120,15 @@ pub(super) struct Time {
 fn instant(text: &str) -> anyhow::Result<i64> {
     let day = text.len() == 10 && text.as_bytes().get(4) == Some(&b'-');
     let whole = if day { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    parse_time(&whole).map_err(|why| anyhow::anyhow!("{text:?} is no time: {why}"))
+    parse_time(&whole).map_err(|why| Usage(format!("{text:?} is no time: {why}")).into())
 }
 
 impl Time {
     fn span(&self) -> anyhow::Result<Option<(i64, i64)>> {
         if self.from.is_empty() {
-            anyhow::ensure!(self.to.is_empty(), "--to needs --from");
+            if !self.to.is_empty() {
+                return Err(Usage("--to needs --from".to_owned()).into());
+            }
             return Ok(None);
         }
         let to = if self.to.is_empty() { now_ms() } else { instant(&self.to)? };
@@ -209,7 +204,7 @@ pub(super) fn run(command: LookCommand) -> anyhow::Result<bool> {
             Ok(false)
         }
         LookCommand::Whatif { of, target } => whatif(&of, target),
-        LookCommand::Diff { dir, place } => diff(&dir, &place),
+        LookCommand::Diff(args) => diff::run(&args),
     }
 }
 
@@ -327,144 +322,6 @@ fn whatif(of: &Of, target: Decimal) -> anyhow::Result<bool> {
         ));
     }
     Ok(false)
-}
-
-fn diff(dir: &std::path::Path, args: &PlaceArgs) -> anyhow::Result<bool> {
-    let (definitions, _) = crate::slo::define::load_dir(dir)
-        .with_context(|| format!("cannot read the definitions in {}", dir.display()))?;
-    let place = args.open()?;
-    let mut changes = Vec::new();
-    for slo in definitions.slos.values() {
-        let query = vec![("unit", "window".to_owned())];
-        let name = slo.name.as_str();
-        let old = ask(&place, &["slos", name, "periods"], &query, |desk| {
-            let slo = desk.slo(name)?;
-            let span = (desk.now_ms - BACK_MS, desk.now_ms);
-            let mut reports = Vec::new();
-            for period in desk.periods(slo, Periods::Window, span, None)? {
-                reports.extend(desk.evaluator(slo).evaluate(&period)?);
-            }
-            value(Ok(reports))
-        });
-        let old = match old {
-            Ok(old) => old,
-            Err(_) => {
-                changes.push(json!({ "slo": name, "change": "new" }));
-                continue;
-            }
-        };
-        let old = old.as_array().cloned().unwrap_or_default();
-        for before in old.iter().rev().take(PERIODS).rev() {
-            let instant_of = |name: &str| {
-                parse_time(before["window"][name].as_str().unwrap_or_default()).unwrap_or_default()
-            };
-            let span = (instant_of("from"), instant_of("to"));
-            let after = place.evaluate(slo, span)?;
-            let after = after
-                .as_array()
-                .and_then(|all| all.iter().find(|one| one["group"] == before["group"]).cloned());
-            let same = |name: &str| after.as_ref().is_some_and(|after| after[name] == before[name]);
-            if ["good", "bad", "total", "met", "budgetRemaining"].into_iter().all(same) {
-                continue;
-            }
-            let of = |report: &Value| {
-                json!({
-                    "bad": report["bad"], "total": report["total"], "sli": report["sli"],
-                    "met": report["met"], "budgetRemaining": report["budgetRemaining"],
-                })
-            };
-            changes.push(json!({
-                "slo": name,
-                "change": "changed",
-                "group": before["group"],
-                "window": before["window"],
-                "before": of(before),
-                "after": after.as_ref().map(of),
-            }));
-        }
-    }
-    if args.json {
-        print_line(&json!(changes).to_string());
-        return Ok(!changes.is_empty());
-    }
-    for change in &changes {
-        if change["change"] == "new" {
-            print_line(&format!(
-                "{}: not installed yet",
-                change["slo"].as_str().unwrap_or_default()
-            ));
-            continue;
-        }
-        let (before, after) = (&change["before"], &change["after"]);
-        print_line(&format!(
-            "{} {} {}: {} of {} bad, {} -> {} of {} bad, {}",
-            change["slo"].as_str().unwrap_or_default(),
-            period_of(&change["window"]["label"], &change["window"]["from"]),
-            group(&change["group"]),
-            before["bad"],
-            before["total"],
-            verdict(&before["met"]),
-            after["bad"],
-            after["total"],
-            verdict(&after["met"]),
-        ));
-    }
-    print_line(&format!(
-        "{} differences in the last {PERIODS} periods of {} SLOs",
-        changes.len(),
-        definitions.slos.len()
-    ));
-    Ok(!changes.is_empty())
-}
-
-fn group(group: &Value) -> String {
-    let pairs = group.as_object().map(|pairs| {
-        pairs
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-            .collect::<Vec<_>>()
-    });
-    pairs.unwrap_or_default().join(",")
-}
-
-fn percent(share: &Value) -> String {
-    share.as_f64().map_or_else(|| "-".to_owned(), |share| format!("{:.4}%", share * 100.0))
-}
-
-fn verdict(met: &Value) -> &'static str {
-    match met.as_bool() {
-        Some(true) => "met",
-        Some(false) => "NOT MET",
-        None => "no data",
-    }
-}
-
-fn period_of(label: &Value, from: &Value) -> String {
-    let (label, from) = (label.as_str().unwrap_or_default(), from.as_str().unwrap_or_default());
-    let is_named = label.starts_with(|c: char| c.is_ascii_digit()) && label.contains('-');
-    if is_named { label.to_owned() } else { format!("{} {label}", from.get(..10).unwrap_or(from)) }
-}
-
-/// Reports as lines.
-fn table(reports: &Value) {
-    print_line(&format!(
-        "{:<32} {:<24} {:<20} {:>12} {:>14} {:>10} {:>10} {:>8}",
-        "SLO", "PERIOD", "GROUP", "BAD", "TOTAL", "SLI", "REMAINING", "VERDICT"
-    ));
-    for one in reports.as_array().map(Vec::as_slice).unwrap_or_default() {
-        let exact = if one["exact"] == json!(false) { " (not exact)" } else { "" };
-        print_line(&format!(
-            "{:<32} {:<24} {:<20} {:>12} {:>14} {:>10} {:>10} {:>8}{exact}",
-            one["slo"].as_str().unwrap_or_default(),
-            period_of(&one["window"]["label"], &one["window"]["from"]),
-            group(&one["group"]),
-            one["bad"].to_string(),
-            one["total"].to_string(),
-            percent(&one["sli"]),
-            percent(&one["budgetRemaining"]),
-            verdict(&one["met"]),
-        ));
-    }
 }
 
 fn print_found(found: &Value, as_json: bool) {

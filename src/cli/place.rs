@@ -12,13 +12,13 @@ use nines_storage::{ReplayProgress, Store};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
-use super::{load, open_store};
+use super::{Usage, load, open_store};
 use crate::clock::now_ms;
 use crate::slo::define::load_dir;
-use crate::slo::definition::{Definitions, Exclusion, Sla, Slo};
+use crate::slo::definition::{Definitions, Exclusion, Sla};
 use crate::slo::desk::Desk;
 use crate::slo::diagnostic::{Diagnostic, Severity};
-use crate::slo::evaluate::Asked;
+use crate::slo::diff::diff;
 use crate::slo::journal::{Journal, Journals};
 use crate::slo::rows::{Format, table};
 use crate::slo::versions::versions;
@@ -76,6 +76,8 @@ pub(super) struct Server {
 pub(super) struct Data {
     tenant: String,
     definitions: Definitions,
+    /// Whether a directory of definitions was named.
+    are_defined: bool,
     // Dropped before the store, which holds the lock of the directory.
     journals: Journals,
     store: Store,
@@ -103,8 +105,8 @@ impl PlaceArgs {
         };
         let store = open_store(&config, &|_: ReplayProgress| {})?;
         let journals = Journals::open(Arc::new(OsDisk), dir)?;
-        let tenant = self.tenant.clone();
-        Ok(Place::Data(Box::new(Data { tenant, definitions, journals, store })))
+        let (tenant, are_defined) = (self.tenant.clone(), config.slo.dir.is_some());
+        Ok(Place::Data(Box::new(Data { tenant, definitions, are_defined, journals, store })))
     }
 }
 
@@ -236,21 +238,30 @@ impl Data {
         &self,
         ask: impl FnOnce(&Desk<'_>) -> crate::slo::error::Result<T>,
     ) -> anyhow::Result<T> {
+        self.desk_of(&self.definitions, now_ms(), |desk| Ok(ask(desk)?))
+    }
+
+    fn desk_of<T>(
+        &self,
+        definitions: &Definitions,
+        now_ms: i64,
+        ask: impl FnOnce(&Desk<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let db = self.store.existing(&self.tenant);
         let db = db.with_context(|| format!("there are no samples of tenant {:?}", self.tenant))?;
         let book = self.journal()?.map(|journal| journal.book());
         let own = book.iter().flat_map(|book| book.in_force());
-        let exclusions: Vec<&Exclusion> = self.definitions.exclusions.values().chain(own).collect();
+        let exclusions: Vec<&Exclusion> = definitions.exclusions.values().chain(own).collect();
         let budget = Budget::unlimited();
         let data: &dyn Queryable = &*db;
-        Ok(ask(&Desk {
+        ask(&Desk {
             data,
             budget: &budget,
-            definitions: &self.definitions,
+            definitions,
             exclusions: &exclusions,
-            now_ms: now_ms(),
+            now_ms,
             owner: None,
-        })?)
+        })
     }
 }
 
@@ -273,25 +284,22 @@ impl Place {
         }
     }
 
-    /// The reports of an SLO that is not installed.
-    pub(super) fn evaluate(
-        &self,
-        slo: &Slo,
-        (from_ms, to_ms): (i64, i64),
-    ) -> anyhow::Result<Value> {
+    /// What would change if these documents, which say `definitions`, were all that is defined.
+    pub(super) fn diff(&self, documents: &str, definitions: &Definitions) -> anyhow::Result<Value> {
         match self {
             Self::Server(server) => {
-                let seconds =
-                    |ms: i64| format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000));
-                let (from, to) = (seconds(from_ms), seconds(to_ms));
-                let query = [("from", from.as_str()), ("to", to.as_str())];
-                server.json(Method::POST, &["evaluate"], &query, Some(slo.source.clone()))
+                server.json(Method::POST, &["diff"], &[], Some(documents.to_owned()))
             }
-            Self::Data(data) => data.at_desk(|desk| {
-                let asked = Asked { from_ms, to_ms, label: String::new() };
-                let reports = desk.evaluator(slo).evaluate(&asked)?;
-                Ok(json!(reports))
-            }),
+            Self::Data(data) => {
+                if !data.are_defined {
+                    let text = "with --data, name the directory of the definitions in force with --slo.dir";
+                    return Err(Usage(text.to_owned()).into());
+                }
+                let now = now_ms();
+                data.desk_of(&data.definitions, now, |before| {
+                    data.desk_of(definitions, now, |after| Ok(json!(diff(before, after)?)))
+                })
+            }
         }
     }
 

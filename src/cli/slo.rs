@@ -16,7 +16,7 @@ use super::suggest::{self, SuggestArgs};
 use super::trial::{self, TestArgs};
 use super::validate::against;
 use super::versions::{self, VersionsArgs};
-use super::{USAGE, fail, load, open_store, print_line};
+use super::{USAGE, code_of, fail, load, open_store, print_line};
 use crate::clock::now_ms;
 use crate::slo::decimal::Decimal;
 use crate::slo::define::convert::{Tool, import};
@@ -136,7 +136,7 @@ pub(super) fn run(command: SloCommand) -> ExitCode {
         },
         SloCommand::Look(command) => match look::run(command) {
             Ok(findings) => ExitCode::from(u8::from(findings)),
-            Err(error) => fail(1, &error),
+            Err(error) => fail(code_of(&error), &error),
         },
     }
 }

@@ -125,3 +125,19 @@ impl App {
         self.inflight_bytes.fetch_sub(n, Ordering::Relaxed);
     }
 }
+
+/// A share of the bytes in flight, given back when dropped.
+pub(super) struct HeldBytes(Arc<App>, u64);
+
+impl HeldBytes {
+    /// `None` when there are as many already as `write.max_inflight_bytes` allows.
+    pub(super) fn take(app: &Arc<App>, n: u64) -> Option<Self> {
+        app.hold_bytes(n).then(|| Self(Arc::clone(app), n))
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.0.release_bytes(self.1);
+    }
+}

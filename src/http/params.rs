@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nines_storage::model::{Matcher, TimeRange};
 
-use super::app::App;
+use super::app::{App, HeldBytes};
 use super::error::{ApiError, ApiResult, plain};
 use super::evaluate;
 use super::limits::FORM_BYTES_MAX;
@@ -20,24 +20,15 @@ use crate::promql::REGEXES_MAX;
 #[derive(Default)]
 pub(super) struct Params(
     Vec<(String, String)>,
-    #[expect(dead_code, reason = "held until it is dropped")] Option<HeldForm>,
+    #[expect(dead_code, reason = "held until it is dropped")] Option<HeldBytes>,
 );
-
-/// A form's share of the bytes in flight, given back when dropped.
-struct HeldForm(Arc<App>, u64);
-
-impl Drop for HeldForm {
-    fn drop(&mut self) {
-        self.0.release_bytes(self.1);
-    }
-}
 
 /// Reads a form under limits of size, time and bytes in flight.
 async fn read_form(
     app: &Arc<App>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, HeldForm), Response> {
+) -> Result<(Bytes, HeldBytes), Response> {
     let too_large = || form_error("http: request body too large".to_owned());
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -46,13 +37,12 @@ async fn read_form(
     if declared > FORM_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    if !app.hold_bytes(declared) {
+    let Some(held) = HeldBytes::take(app, declared) else {
         return Err(plain(
             StatusCode::SERVICE_UNAVAILABLE,
             "the forms being received have as many bytes as write.max_inflight_bytes allows: try again\n",
         ));
-    }
-    let held = HeldForm(app.clone(), declared);
+    };
     let whole = axum::body::to_bytes(body, FORM_BYTES_MAX);
     match tokio::time::timeout(app.config.write.body_timeout.0, whole).await {
         Ok(Ok(bytes)) => Ok((bytes, held)),

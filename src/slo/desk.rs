@@ -149,6 +149,32 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// The last `n` periods of a window, for an SLO: the one of now is the last of them.
+    pub fn last_periods(&self, window: &TimeWindow, slo: &Slo, n: usize) -> Result<Vec<Asked>> {
+        let count = i64::try_from(n).unwrap_or(i64::MAX);
+        let length_ms = match window {
+            TimeWindow::Rolling { length_ms } => *length_ms,
+            TimeWindow::Calendar(calendar) => {
+                let days = match calendar.unit {
+                    Unit::Day => 1,
+                    Unit::Week => 7,
+                    Unit::Month => 31,
+                    Unit::Quarter => 92,
+                    Unit::Year => 366,
+                };
+                DAY_MS.saturating_mul(i64::from(calendar.n).saturating_mul(days))
+            }
+        };
+        // A day more, for clocks that are changed.
+        let back_ms = length_ms.saturating_mul(count).saturating_add(DAY_MS);
+        let span = (self.now_ms.saturating_sub(back_ms), self.now_ms);
+        let own = Slo { window: window.clone(), ..slo.clone() };
+        let mut periods = self.periods(&own, Periods::Window, span, None)?;
+        let first = periods.len().saturating_sub(n);
+        periods.drain(..first);
+        Ok(periods)
+    }
+
     /// How every SLO that `wanted` picks stands now, least budget first, then by name.
     pub fn list(&self, at_ms: i64, wanted: &dyn Fn(&Slo) -> bool) -> Result<Vec<Report>> {
         let mut reports = Vec::new();

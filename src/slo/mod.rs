@@ -13,6 +13,7 @@ pub mod define;
 pub mod definition;
 pub mod desk;
 pub mod diagnostic;
+pub mod diff;
 pub mod error;
 pub mod evaluate;
 pub mod exclusions;

@@ -4,6 +4,7 @@
 mod additive;
 mod calendar;
 mod counters;
+mod diff;
 mod held;
 mod inputs;
 mod past;

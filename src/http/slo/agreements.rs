@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use serde::Serialize;
 
+use super::asking::json_of;
+use super::documents::Documents;
 use super::error::{Problem, SloResult};
-use super::evaluate::{ask, body, json_of};
+use super::evaluate::ask;
 use super::exclusions::Decision;
 use crate::clock::now_ms;
 use crate::http::app::App;
@@ -136,10 +139,10 @@ pub(in crate::http) async fn close(
     tenant: Tenant,
     from: From,
     Path((name, period)): Path<(String, String)>,
+    headers: HeaderMap,
     content: Body,
 ) -> SloResult {
-    let text = body(&app, content).await?;
-    let decision = Decision::read(&text)?;
+    let decision = Decision::read(Documents::receive(&app, &headers, content).await?.text())?;
     if decision.author.trim().is_empty() {
         return Err(Problem::Invalid("closing needs who does it: {\"author\":\"ada\"}".to_owned()));
     }

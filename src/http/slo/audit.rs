@@ -6,8 +6,8 @@ use axum::extract::State;
 use nines_storage::query::Budget;
 use serde::Serialize;
 
+use super::asking::json_of;
 use super::error::{Problem, SloResult};
-use super::evaluate::json_of;
 use crate::http::app::App;
 use crate::http::asked::From;
 use crate::http::params::Params;

@@ -5,28 +5,26 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, Uri};
 
-use super::DOCUMENTS_BYTES_MAX;
+use super::asking::{Asking, json_of};
+use super::documents::Documents;
 use super::error::{Problem, SloResult};
 use crate::clock::now_ms;
 use crate::http::app::App;
 use crate::http::asked::From;
-use crate::http::error::{ApiError, json};
 use crate::http::params::Params;
 use crate::http::run::run;
 use crate::http::tenant::Tenant;
-use crate::slo::define::load_texts;
 use crate::slo::definition::{Definitions, Slo};
 use crate::slo::desk::{Desk, is_of_group};
-use crate::slo::diagnostic::{Diagnostic, Severity};
+use crate::slo::diff::diff;
 use crate::slo::error::{Result, SloError};
 use crate::slo::evaluate::Asked as Interval;
 use crate::slo::report::Report;
 
-/// The name of documents that come with a request.
-pub(super) const BODY: &str = "-";
+/// What is asked by documents, in the list of queries.
+const BODY: &str = "documents";
 
 /// The interval that `from` and `to` ask for; `None` when neither is there.
 pub(super) fn interval(params: &Params) -> SloResult<Option<Interval>> {
@@ -83,46 +81,6 @@ pub(super) async fn found<T: Send + 'static>(
     Ok(answered?)
 }
 
-pub(super) fn json_of<T: serde::Serialize>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => json(StatusCode::OK, body),
-        Err(error) => {
-            use axum::response::IntoResponse as _;
-            ApiError::internal(error.to_string()).into_response()
-        }
-    }
-}
-
-/// The documents of a request's body.
-pub(super) async fn body(app: &App, body: Body) -> SloResult<String> {
-    let whole = axum::body::to_bytes(body, DOCUMENTS_BYTES_MAX);
-    let bytes = match tokio::time::timeout(app.config.write.body_timeout.0, whole).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            return Err(Problem::Invalid(format!(
-                "the documents cannot be read, or have more than {DOCUMENTS_BYTES_MAX} bytes"
-            )));
-        }
-        Err(_) => return Err(Problem::Invalid("the documents did not arrive in time".to_owned())),
-    };
-    String::from_utf8(bytes.to_vec())
-        .map_err(|_| Problem::Invalid("the documents are not UTF-8".to_owned()))
-}
-
-/// What documents define; errors among them are an answer of their own.
-fn definitions(text: &str) -> SloResult<Definitions> {
-    let (definitions, diagnostics) = load_texts(&[(BODY, text)]);
-    let errors: Vec<Diagnostic> =
-        diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
-    if !errors.is_empty() {
-        return Err(Problem::Documents(errors));
-    }
-    if definitions.slos.is_empty() {
-        return Err(Problem::Invalid("the documents define no SLO".to_owned()));
-    }
-    Ok(definitions)
-}
-
 /// The reports of an SLO: of an interval, or of its own window now.
 fn reports(
     desk: &Desk<'_>,
@@ -140,26 +98,48 @@ fn reports(
 
 /// `POST /evaluate?from=&to=`: the SLOs of the body, without installing them.
 pub(in crate::http) async fn documents(
-    State(app): State<Arc<App>>,
-    tenant: Tenant,
-    from: From,
+    asking: Asking,
     uri: Uri,
+    headers: HeaderMap,
     content: Body,
 ) -> SloResult {
     let params = Params::of_query(&uri)?;
     let (interval, group) = (interval(&params)?, group(&params)?);
-    let text = body(&app, content).await?;
-    let definitions = definitions(&text)?;
-    let names: Vec<String> = definitions.slos.keys().cloned().collect();
-    let asked = ("slo_evaluate", names.join(", "), Some(definitions));
-    ask(&app, tenant, from, (asked.0, &asked.1, asked.2), move |desk| {
-        let mut all = Vec::new();
-        for slo in desk.definitions.slos.values() {
-            all.extend(reports(desk, slo, interval.as_ref(), &group)?);
-        }
-        Ok(all)
-    })
-    .await
+    let documents = Documents::receive(&asking.app, &headers, content).await?;
+    asking
+        .admitted(("slo_evaluate", BODY), move |admitted| {
+            let read = documents.without_errors(admitted.budget)?;
+            if read.definitions.slos.is_empty() {
+                return Err(Problem::Invalid("the documents define no SLO".to_owned()));
+            }
+            let all = admitted.desk(&read.definitions, |desk| {
+                let mut all = Vec::new();
+                for slo in desk.definitions.slos.values() {
+                    all.extend(reports(desk, slo, interval.as_ref(), &group)?);
+                }
+                Ok(all)
+            })?;
+            Ok(json_of(&all))
+        })
+        .await
+}
+
+/// `POST /diff`: what would change if the body was all that is defined.
+pub(in crate::http) async fn compared(
+    asking: Asking,
+    headers: HeaderMap,
+    content: Body,
+) -> SloResult {
+    let documents = Documents::receive(&asking.app, &headers, content).await?;
+    asking
+        .admitted(("slo_diff", BODY), move |admitted| {
+            let read = documents.without_errors(admitted.budget)?;
+            let told = admitted.desk(admitted.in_force(), |before| {
+                admitted.desk(&read.definitions, |after| diff(before, after))
+            })?;
+            Ok(json_of(&told))
+        })
+        .await
 }
 
 /// `GET /slos/{id}/evaluate?from=&to=&group=`

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
+use super::asking::json_of;
+use super::documents::Documents;
 use super::error::{Problem, SloResult};
-use super::evaluate::{body, json_of};
 use crate::clock::now_ms;
 use crate::http::app::App;
 use crate::http::error::ApiError;
@@ -40,15 +41,15 @@ pub(in crate::http) async fn create(
     State(app): State<Arc<App>>,
     tenant: Tenant,
     uri: Uri,
+    headers: HeaderMap,
     content: Body,
 ) -> SloResult {
     let params = Params::of_query(&uri)?;
-    let text = body(&app, content).await?;
-    app.store()?;
+    let documents = Documents::receive(&app, &headers, content).await?;
     blocking(move || {
         let now = now_ms();
         let definitions = &app.slo.snapshot().definitions;
-        let read = amend::read(&text, params.get("name"), definitions, now).map_err(Problem::Documents)?;
+        let read = amend::read(documents.text(), params.get("name"), definitions, now).map_err(Problem::Documents)?;
         let journal = app.slo.journals()?.of(&tenant.0)?;
         let (name, entry) = amend::create(&journal, definitions, &read.exclusion, now)?;
         tracing::info!(tenant = tenant.0, exclusion = name, author = entry.author, "an exclusion was made");
@@ -94,11 +95,10 @@ pub(in crate::http) async fn revoke(
     State(app): State<Arc<App>>,
     tenant: Tenant,
     Path(name): Path<String>,
+    headers: HeaderMap,
     content: Body,
 ) -> SloResult {
-    let text = body(&app, content).await?;
-    let decision = Decision::read(&text)?;
-    app.store()?;
+    let decision = Decision::read(Documents::receive(&app, &headers, content).await?.text())?;
     blocking(move || {
         let journal = app.slo.journal(&tenant.0)?;
         let definitions = &app.slo.snapshot().definitions;

@@ -4,8 +4,10 @@
 //! Errors are `application/problem+json` (RFC 9457) with the diagnostics of documents beside.
 
 mod agreements;
+mod asking;
 mod audit;
 mod closing;
+mod documents;
 mod drill;
 mod error;
 mod evaluate;
@@ -29,14 +31,12 @@ pub use closing::StatementCloser;
 pub(super) use error::Problem;
 pub(crate) use state::SloState;
 
-/// Documents of one request at most.
-const DOCUMENTS_BYTES_MAX: usize = 4 << 20;
-
 /// The paths that only read.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/slo/v1/evaluate", post(evaluate::documents))
         .route("/api/slo/v1/validate", post(validate::validate))
+        .route("/api/slo/v1/diff", post(evaluate::compared))
         .route("/api/slo/v1/suggest", get(suggest::suggest))
         .route("/api/slo/v1/slos", get(history::list))
         .route("/api/slo/v1/slos/{slo}", get(history::status))

@@ -6,8 +6,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::asking::json_of;
 use super::error::{Problem, SloResult};
-use super::evaluate::{found, json_of};
+use super::evaluate::found;
 use crate::http::app::App;
 use crate::http::asked::From;
 use crate::http::error::ApiError;

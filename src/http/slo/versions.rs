@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 
+use super::asking::json_of;
 use super::error::SloResult;
-use super::evaluate::json_of;
 use crate::http::app::App;
 use crate::http::asked::From;
 use crate::http::run::run;

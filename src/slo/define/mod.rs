@@ -38,7 +38,7 @@ pub use inputs::inputs_policy;
 pub use live::{CODES as LIVE_CODES, check as check_live};
 pub(super) use nearest::nearest;
 pub use registry::{Registry, Snapshot, Watch};
-pub use source::{load_dir, load_files, load_paths};
+pub use source::{load_dir, load_files, load_paths, read_texts};
 pub use trial::{Asking, Expected, Question, Step, Trial, TrialSeries, Want, load_trials};
 
 /// A name in a document that another one should have.

@@ -71,6 +71,22 @@ pub(super) fn listed(paths: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
     Ok(all)
 }
 
+/// The texts of the files of a directory, with their names.
+///
+/// # Errors
+/// When the directory cannot be listed, or a file cannot be read.
+pub fn read_texts(dir: &Path) -> io::Result<Vec<(String, String)>> {
+    let told = |path: &Path, error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    };
+    let paths = scan(dir).map_err(|error| told(dir, error))?.into_keys();
+    let text = |path: PathBuf| match read_text(&path) {
+        Ok(text) => Ok((path.display().to_string(), text)),
+        Err(error) => Err(told(&path, error)),
+    };
+    paths.map(text).collect()
+}
+
 /// The files of definitions below a directory; hidden ones are none.
 pub(super) fn scan(dir: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
     let mut files = BTreeMap::new();
