@@ -5,6 +5,7 @@
 mod adjust;
 mod composite;
 mod downtime;
+mod united;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use nines_storage::query::{Budget, Queryable};
 
 use super::count::{Asker, Counted, Group, gone_before};
 use super::decimal::Decimal;
-use super::definition::{Exclusion, Method, Objective, Sli, Slo};
+use super::definition::{CompositeMethod, Exclusion, Method, Objective, Sli, Slo};
 use super::error::Result;
 use super::exclusions::{self, Excluded};
 use super::ledger::{Booked, Owner};
@@ -107,7 +108,13 @@ impl<'a> Evaluator<'a> {
         if let [objective] = self.slo.objectives.as_slice() {
             return self.objective((0, objective), asked);
         }
-        Ok(composite::combine(self.slo, &self.members(asked)?))
+        let members = self.members(asked)?;
+        if self.slo.composite == CompositeMethod::Worst
+            && let Some(reports) = self.united(asked, &members)?
+        {
+            return Ok(reports);
+        }
+        Ok(composite::combine(self.slo, &members))
     }
 
     /// Evaluates the objectives of a composite one by one, with their weights.

@@ -33,7 +33,7 @@ impl Adjusted {
         }
     }
 
-    fn take(&mut self, part: &Tally, excluded: &Excluded<'_>) {
+    pub(super) fn take(&mut self, part: &Tally, excluded: &Excluded<'_>) {
         self.tally.take(part);
         if excluded.mode == ExclusionMode::Good {
             self.assumed_good += part.slices - part.absent.min(part.slices);

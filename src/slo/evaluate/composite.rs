@@ -38,7 +38,7 @@ fn of_group(slo: &Slo, members: &[&(Decimal, Report)]) -> Option<Report> {
             if slo.method != Method::Occurrences {
                 head.exact = false;
                 head.notes.push(
-                    "slices that are bad in different members are not united: the worst member is told".to_owned(),
+                    "slices that are bad in different members are not united, for the members have slices or targets of their own or an exclusion is of some series: the worst member is told".to_owned(),
                 );
             }
             format!("composite: the worst of {} objectives, {:?}", members.len(), head.objective)
@@ -131,7 +131,7 @@ fn pool(head: &mut Report, members: &[&(Decimal, Report)]) {
 }
 
 /// Adds what is not there yet.
-fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
+pub(super) fn add_new<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
     for one in more {
         if !all.contains(one) {
             all.push(one.clone());

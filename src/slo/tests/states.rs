@@ -1,6 +1,7 @@
 //! States of machines, one by one.
 
 use super::*;
+use crate::slo::report::Count;
 
 /// February 2026, UTC.
 pub(super) const FEBRUARY: (i64, i64) = (1_769_904_000_000, 1_772_323_200_000);
@@ -231,4 +232,58 @@ fn months_asked_again_are_the_same() {
         .sum();
     assert_eq!(bad, first[0].slices.as_ref().unwrap().bad_slices);
     assert_eq!(bench.reports(&documents, FEBRUARY.0, FEBRUARY.1), first);
+}
+
+/// A composite of two probes by slices of five minutes.
+fn probes(targets: [&str; 2], more: &str) -> String {
+    let member = |(name, target): (&str, &str)| {
+        format!(
+            "    - {{displayName: {name}, op: gte, value: 1, target: {target}, compositeWeight: 1, timeSliceWindow: 5m, timeSliceTarget: 1.0, indicator: {{metadata: {{name: {name}-sli}}, spec: {{thresholdMetric: {{metricSource: {{type: nines, spec: {{query: probe_{name}{more}}}}}}}}}}}}}\n"
+        )
+    };
+    format!(
+        "apiVersion: openslo/v1\nkind: SLO\nmetadata: {{name: case}}\nspec:\n  service: tests\n  budgetingMethod: Timeslices\n  timeWindow: [{{duration: 1d, isRolling: true}}]\n  objectives:\n{}{}",
+        member(("a", targets[0])),
+        member(("b", targets[1]))
+    )
+}
+
+#[test]
+fn a_slice_that_is_bad_in_any_objective_is_bad() {
+    let bench = Bench::new();
+    // Slices of an hour, from 0: `a` is bad in 1 and 2, `b` in 2 and 7; `b` says nothing in 5, and nobody in 9.
+    let value = |bad: [i64; 2]| move |slice: i64| if bad.contains(&slice) { 0.0 } else { 1.0 };
+    let samples = |bad: [i64; 2], silent: [i64; 2]| {
+        let all = (0..12).filter(move |slice| !silent.contains(slice));
+        all.map(move |slice| (T0 + slice * 5 * MINUTE + MINUTE, value(bad)(slice)))
+    };
+    bench.push("probe_a", samples([1, 2], [9, 9]));
+    bench.push("probe_b", samples([2, 7], [5, 9]));
+    let report = |documents: &str| bench.report(documents, T0, T0 + HOUR);
+    let found = report(&probes(["0.9", "0.9"], ""));
+    assert_eq!((found.bad, found.total, found.exact), (Count(3.0), Count(11.0), true));
+    assert_eq!((found.met, found.allowed_bad), (Some(false), Some(1.1)));
+    let slices = found.slices.unwrap();
+    assert_eq!((slices.bad_slices, slices.good_slices, slices.no_data_slices), (3, 8, 1));
+    assert_eq!((found.coverage.slices, found.coverage.with_data), (12, 11));
+    // What is missing in one of them is bad, and what is missing in both.
+    let found = report(&probes(["0.9", "0.9"], ", noData: bad"));
+    assert_eq!((found.bad, found.total), (Count(5.0), Count(12.0)));
+
+    let excluded = |mode: &str| {
+        let exclusion = format!(
+            "---\napiVersion: nines.dev/v1\nkind: Exclusion\nmetadata: {{name: e}}\nspec: {{class: c, from: 2026-01-01T00:10:00Z, to: 2026-01-01T00:15:00Z, match: {{slos: [case]}}, mode: {mode}, note: n, author: a}}\n"
+        );
+        report(&(probes(["0.9", "0.9"], "") + &exclusion))
+    };
+    let found = excluded("exclude");
+    assert_eq!((found.bad, found.total), (Count(2.0), Count(10.0)));
+    assert_eq!((found.raw.bad, found.raw.total), (Count(3.0), Count(11.0)));
+    assert_eq!((found.excluded.slices, &found.excluded.ids[..]), (1, &["e".to_owned()][..]));
+    let found = excluded("good");
+    assert_eq!((found.bad, found.total), (Count(2.0), Count(11.0)));
+
+    // With targets of their own there is no budget of all: the worst is told, and that it is.
+    let found = report(&probes(["0.9", "0.5"], ""));
+    assert_eq!((found.bad, found.total, found.exact), (Count(2.0), Count(11.0), false));
 }
