@@ -98,10 +98,18 @@ pub(super) fn scan(dir: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
             if name.starts_with('.') {
                 continue;
             }
-            // What vanishes meanwhile is not there.
-            let Ok(about) = fs::metadata(&path) else { continue };
             let is_text =
                 path.extension().is_some_and(|end| ENDINGS.iter().any(|known| end == *known));
+            let about = match fs::metadata(&path) {
+                Ok(about) => about,
+                // What of a file cannot be told is told when it is read: it is there.
+                Err(error) if is_text && error.kind() != io::ErrorKind::NotFound => {
+                    files.insert(path, Stamp { modified: None, length: 0 });
+                    continue;
+                }
+                // What vanishes meanwhile is not there.
+                Err(_) => continue,
+            };
             if about.is_dir() && depth < DEPTH_MAX {
                 open.push((path, depth + 1));
             } else if about.is_file() && is_text {

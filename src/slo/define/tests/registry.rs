@@ -129,3 +129,25 @@ fn files_that_are_being_written_are_left_alone() {
     assert!(registry.reload().is_err());
     assert_eq!(slos(&registry), ["a 0.999", "b 0.999"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_looked_at_keeps_what_it_said() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "a.yaml", &named("a"));
+    let registry = Registry::open(dir.path()).unwrap();
+    let path = dir.path().join("a.yaml");
+    fs::remove_file(&path).unwrap();
+    // A link to itself: it is there, and neither its length nor its text can be had.
+    std::os::unix::fs::symlink("a.yaml", &path).unwrap();
+    registry.reload().unwrap();
+    assert_eq!(slos(&registry), ["a 0.999"]);
+    assert_eq!(codes(&registry), ["unreadable", "last-good-kept"]);
+    fs::remove_file(&path).unwrap();
+    registry.reload().unwrap();
+    assert_eq!(slos(&registry), [""; 0], "what is gone defines nothing");
+    // A link to what is not there is no file.
+    std::os::unix::fs::symlink("nothing.yaml", &path).unwrap();
+    registry.reload().unwrap();
+    assert_eq!(codes(&registry), [""; 0]);
+}
