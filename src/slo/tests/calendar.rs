@@ -223,3 +223,20 @@ spec:
     assert_eq!(counted, [(Count(10.0), 2), (Count(12.0), 0)]);
     assert!(reports.iter().all(|report| !report.exact));
 }
+
+#[test]
+fn a_window_of_ages_is_refused() {
+    let bench = Bench::new();
+    let documents = Ratio::default().to_string();
+    for (from, to) in
+        [(i64::MIN, T0), (T0, i64::MAX), (i64::MIN, i64::MAX), (-62_135_596_801_000, T0)]
+    {
+        let refused = bench.with(&documents, NOW, |desk| {
+            let asked = Asked { from_ms: from, to_ms: to, label: String::new() };
+            desk.evaluator(&desk.definitions.slos["case"]).evaluate(&asked).unwrap_err().to_string()
+        });
+        assert_eq!(refused, "the interval has more than 16777216 slices: ask for a shorter one");
+    }
+    let century = bench.report(&documents, T0 - 100 * 366 * DAY, T0);
+    assert_eq!(century.total, Count(0.0));
+}
