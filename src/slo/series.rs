@@ -91,15 +91,16 @@ pub fn lines(
     if step_ms <= 0 || window_ms <= 0 {
         return Err(SloError::Invalid("step and window must be longer than 0".to_owned()));
     }
-    if (to_ms - from_ms) / step_ms >= POINTS_MAX {
+    if to_ms.saturating_sub(from_ms) / step_ms >= POINTS_MAX {
         return Err(SloError::Invalid(format!(
             "more than {POINTS_MAX} points: ask for a shorter time or a longer step"
         )));
     }
     let mut lines: Vec<Line> = Vec::new();
-    let mut at = from_ms;
-    while at <= to_ms {
-        let asked = Asked { from_ms: at - window_ms, to_ms: at, label: String::new() };
+    let mut next = (from_ms <= to_ms).then_some(from_ms);
+    while let Some(at) = next {
+        let begin = at.saturating_sub(window_ms);
+        let asked = Asked { from_ms: begin, to_ms: at, label: String::new() };
         for report in desk.evaluator(slo).evaluate(&asked)? {
             let point = (at as f64 / 1000.0, metric.of(&report));
             match lines.iter_mut().find(|line| line.group == report.group) {
@@ -107,7 +108,7 @@ pub fn lines(
                 None => lines.push(Line { group: report.group, points: vec![point] }),
             }
         }
-        at += step_ms;
+        next = at.checked_add(step_ms).filter(|next| *next <= to_ms);
     }
     lines.sort_by(|a, b| a.group.cmp(&b.group));
     Ok(lines)

@@ -47,7 +47,8 @@ pub(in crate::http) async fn series(
     params: Params,
 ) -> SloResult {
     let span = (params.required_time("from")?, params.time_or("to", now_ms())?);
-    let step_ms = duration_ms(&params, "step")?.unwrap_or_else(|| ((span.1 - span.0) / 100).max(1));
+    let hundredth = (span.1.saturating_sub(span.0) / 100).max(1);
+    let step_ms = duration_ms(&params, "step")?.unwrap_or(hundredth);
     let window_ms = duration_ms(&params, "window")?.unwrap_or(step_ms);
     let text = name.clone();
     ask(&app, tenant, from, ("slo_series", &text, None), move |desk| {

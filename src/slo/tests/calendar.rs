@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::slo::report::Count;
+use crate::slo::series::{Metric, lines};
 
 /// March 2026 in Amsterdam.
 const MARCH: (i64, i64) = (1_772_319_600_000, 1_774_994_400_000);
@@ -237,6 +238,17 @@ fn a_window_of_ages_is_refused() {
         });
         assert_eq!(refused, "the interval has more than 16777216 slices: ask for a shorter one");
     }
+    let drawn = |span: (i64, i64), step: i64| {
+        bench.with(&documents, NOW, |desk| {
+            lines(desk, &desk.definitions.slos["case"], Metric::Sli, span, (step, HOUR))
+                .map(|lines| lines.iter().map(|line| line.points.len()).sum::<usize>())
+                .map_err(|error| error.to_string())
+        })
+    };
+    let too_many = "more than 11000 points: ask for a shorter time or a longer step".to_owned();
+    assert_eq!(drawn((i64::MIN, i64::MAX), HOUR), Err(too_many));
+    assert_eq!(drawn((T0, i64::MIN), HOUR), Ok(0));
+    assert_eq!(drawn((T0, T0 + HOUR), i64::MAX), Ok(1));
     let century = bench.report(&documents, T0 - 100 * 366 * DAY, T0);
     assert_eq!(century.total, Count(0.0));
 }
