@@ -19,7 +19,9 @@ use super::error::{Result, SloError};
 use super::fold::{self, Judge, Side};
 use super::parallel::{each, in_threads, threads};
 use super::report::Instant;
-use super::slices::{SLICES_AT_ONCE, Slot, boundary_before, edges, follows, tallies, zone};
+use super::slices::{
+    SLICES_AT_ONCE, Slot, boundary_before, check_slices, edges, follows, tallies, zone,
+};
 use super::tally::Tally;
 use past::settle_firsts;
 
@@ -134,6 +136,9 @@ impl<'a> Asker<'a> {
     pub fn count(&self, boundaries: &[i64], keep: Option<&Keep<'_>>) -> Result<Counted> {
         if boundaries.len() > SLICES_AT_ONCE {
             return Err(SloError::TooManySlices { max: SLICES_AT_ONCE });
+        }
+        if let (Some(first), Some(last)) = (boundaries.first(), boundaries.last()) {
+            check_slices(self.objective.slice, (*first, *last))?;
         }
         match self.objective.slice {
             Slice::Fixed(length) => self.count_runs(boundaries, keep, length),

@@ -10,17 +10,16 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nines_storage::model::DAY_MS;
 use nines_storage::query::{Budget, Queryable};
 
 use super::count::{Asker, Counted, Group, gone_before};
 use super::decimal::Decimal;
-use super::definition::{CompositeMethod, Exclusion, Method, Objective, Sli, Slice, Slo};
-use super::error::{Result, SloError};
+use super::definition::{CompositeMethod, Exclusion, Method, Objective, Sli, Slo};
+use super::error::Result;
 use super::exclusions::{self, Excluded};
 use super::ledger::{Booked, Owner};
 use super::report::{Instant, Lacks, Report, Window};
-use super::slices::{boundary_after, boundary_before, zone};
+use super::slices::{boundary_after, boundary_before, check_slices, zone};
 use super::tally::Tally;
 use adjust::Adjusted;
 
@@ -33,22 +32,6 @@ pub struct Asked {
     pub to_ms: i64,
     /// Its name; empty for an interval that has none.
     pub label: String,
-}
-
-/// Slices of one window at most: of five minutes those of 159 years. Slices without a sample are counted too, one by one.
-const SLICES_MAX: usize = 1 << 24;
-
-/// Refuses a window of more slices than a question may cost.
-fn check_slices(slice: Slice, asked: &Asked) -> Result<()> {
-    let length_ms = match slice {
-        Slice::Fixed(length_ms) => length_ms,
-        Slice::LocalDay => DAY_MS,
-    };
-    let n = asked.to_ms.saturating_sub(asked.from_ms) / length_ms.max(1);
-    if usize::try_from(n).unwrap_or(0) > SLICES_MAX {
-        return Err(SloError::TooManySlices { max: SLICES_MAX });
-    }
-    Ok(())
 }
 
 /// Evaluates one SLO.
@@ -149,7 +132,7 @@ impl<'a> Evaluator<'a> {
         (number, objective): (usize, &'a Objective),
         asked: &Asked,
     ) -> Result<Vec<Report>> {
-        check_slices(objective.slice, asked)?;
+        check_slices(objective.slice, (asked.from_ms, asked.to_ms))?;
         let time = self.time(objective, asked);
         let asker = Asker { data: self.data, budget: self.budget, slo: self.slo, objective };
         let booked = match &self.owner {

@@ -1,16 +1,33 @@
 //! How a stretch of time is cut into slices, and what each of them says.
 
 use chrono_tz::Tz;
+use nines_storage::model::DAY_MS;
 
 use super::calendar::day_boundaries;
 use super::decimal::Decimal;
 use super::definition::{Method, Objective, Part, Sli, Slice, Slo, TimeWindow};
+use super::error::{Result, SloError};
 use super::fraction::Fraction;
 use super::sum::Sum;
 use super::tally::Tally;
 
 /// Slices that are counted in one go, and stretches that are told apart, at most: five minutes for sixteen months.
 pub const SLICES_AT_ONCE: usize = 1 << 17;
+/// Slices of one window at most: of five minutes those of 159 years. Slices without a sample are counted too, one by one.
+const SLICES_MAX: usize = 1 << 24;
+
+/// Refuses a window of more slices than a question may cost.
+pub fn check_slices(slice: Slice, (from_ms, to_ms): (i64, i64)) -> Result<()> {
+    let length_ms = match slice {
+        Slice::Fixed(length_ms) => length_ms,
+        Slice::LocalDay => DAY_MS,
+    };
+    let n = to_ms.saturating_sub(from_ms) / length_ms.max(1);
+    if usize::try_from(n).unwrap_or(0) > SLICES_MAX {
+        return Err(SloError::TooManySlices { max: SLICES_MAX });
+    }
+    Ok(())
+}
 
 /// The time zone of an SLO: that of its calendar.
 #[must_use]
